@@ -1,0 +1,1 @@
+"""The functional core: values and functions, no I/O, no clock, no randomness."""

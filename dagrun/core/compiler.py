@@ -1,0 +1,415 @@
+"""From the map of a workflow file to tasks: `compile_workflow`, and `compile_generated` for tasks made while running.
+
+This file owns every rule about which keys stand where and which sibling waits for which (spec/language 1.4 and 2). It
+knows no expressions: nothing is evaluated here. Errors are WorkflowErrors with the place in the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from dagrun.core.config import Map, Params, suggest
+from dagrun.core.needs import connect_needs
+from dagrun.core.workflow import NOTHING, Node, Place, TaskSpec, Workflow
+from dagrun.core.zone import zone
+from dagrun.errors import TaskFailed, WorkflowError
+
+# In the order in which the definition is re-assembled (spec/language L20, L23); `_workspace` and `compat` are dagrun's.
+TOP_LEVEL_KEYS = (
+    "timezone", "_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace", "compat",
+)  # fmt: skip
+GROUP_KEYS = (
+    "timezone", "schedule", "sla", "_parallel", "_background", "_after", "_error", "_check", "_retry", "_export",
+    "_secrets", "_needs", "_workspace",
+)  # fmt: skip
+NOT_NULL_AT_TOP = ("schedule", "sla", "_error", "_check", "_retry", "_parallel")
+
+# What the compiler takes out of a task's own keys, because the engine and not the operator reads it.
+TAKEN = frozenset({"_export", "_error", "_check", "_background", "_after", "_needs", "_disable"})
+
+TASK_NAME = re.compile(r"[+^][A-Za-z0-9_\-=\[\]{}%&@`,.^]*\Z")
+LONGEST_NAME = 255
+FORBIDDEN_FIRST = set('+^@/\\:*?"<>|')
+
+
+def compile_workflow(name: str, config: Map) -> Workflow:
+    """Compile one file. Raises WorkflowError: unknown keys, bad names, bad options, unknown or circular needs."""
+    check_workflow_name(name, config)
+    body = top_level(config)
+    root = f"+{name}"
+    check_task_name(root, config, None, root)
+    compiler = Compiler(config)
+    compiler.add(root, body, None, (), "", top=True)
+    connect_needs(compiler.nodes, compiler.needs)
+    return Workflow(
+        name=name,
+        file=config.file or "",
+        timezone=timezone_of(config),
+        nodes=tuple(compiler.nodes),
+        schedule=config.get("schedule"),
+        sla=config.get("sla"),
+        compat=config.get("compat") or NOTHING,
+    )
+
+
+def compile_generated(
+    name: str, config: Mapping[str, Any], parent_full_name: str, data: Mapping[str, Any] = NOTHING
+) -> list[Node]:
+    """Compile a generated map to the tasks below `parent_full_name`; indexes count from 0, the first one is `name`."""
+    compiler = Compiler(config)
+    compiler.add(name, config, None, (), parent_full_name, data=data)
+    connect_needs(compiler.nodes, compiler.needs)
+    return compiler.nodes
+
+
+def called_body(config: Map) -> dict[str, Any]:
+    """The body of a called file as the map of a group: checked like a workflow, without its time zone."""
+    timezone_of(config)
+    body = top_level(config)
+    body.pop("timezone", None)
+    body.pop("compat", None)
+    return body
+
+
+# -- the top of a file
+
+
+def check_workflow_name(name: str, config: Map) -> None:
+    if not name or len(name) > LONGEST_NAME or name[0].isdigit() or name.endswith(".dig") or name[0] in FORBIDDEN_FIRST:
+        raise WorkflowError(
+            f"bad workflow name {name!r}: the file's name without its suffix must not start with a digit or a sign",
+            kind="bad_workflow_name",
+            file=config.file,
+            hint="rename the file, for example to " + (re.sub(r"[^A-Za-z0-9_\-]", "_", f"w{name}") + ".dig"),
+        )
+
+
+def top_level(config: Map) -> dict[str, Any]:
+    """The file's map in the order in which it is compiled (spec/language L20 to L23)."""
+    unknown = [key for key in config if key not in TOP_LEVEL_KEYS and not key.startswith("+")]
+    if unknown:
+        file, line, column = place_of(config, unknown[0])
+        raise WorkflowError(
+            f"unknown keys at the top of the file: {', '.join(unknown)}",
+            kind=f"unknown_top_level_keys: {', '.join(unknown)}",
+            file=file, line=line, column=column,
+            hint=unknown_key_hint(unknown, TOP_LEVEL_KEYS),
+        )  # fmt: skip
+    for key, value in config.items():
+        if value is None and (key in NOT_NULL_AT_TOP or key.startswith("+")):
+            file, line, column = place_of(config, key)
+            raise WorkflowError(
+                f"{key} has no value", kind="null_value", file=file, line=line, column=column,
+                hint="give it a value, or delete the line",
+            )  # fmt: skip
+    ordered: dict[str, Any] = {}
+    for key in ("_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace"):
+        if key in config:
+            ordered[key] = config[key]
+    ordered.update((key, value) for key, value in config.items() if key.startswith("+"))
+    return ordered
+
+
+def timezone_of(config: Map) -> str:
+    value = config.get("timezone")
+    if value is None:
+        return "UTC"
+    try:
+        if not isinstance(value, str):
+            raise ValueError(value)
+        zone(value)
+    except ValueError:
+        file, line, column = place_of(config, "timezone")
+        raise WorkflowError(
+            f"unknown time zone {value!r}", kind="bad_timezone", file=file, line=line, column=column,
+            hint="use a region such as Asia/Tokyo, UTC, or an offset such as +09:00",
+        ) from None  # fmt: skip
+    return value
+
+
+# -- tasks
+
+
+@dataclass(slots=True)
+class Compiler:
+    source: Mapping[str, Any]  # the map that holds it all, for places
+    nodes: list[Node] = field(default_factory=list)
+    needs: dict[int, tuple[list[str], Place]] = field(default_factory=dict)
+
+    def add(
+        self,
+        name: str,
+        value: Any,
+        parent: int | None,
+        upstreams: tuple[int, ...],
+        prefix: str,
+        *,
+        top: bool = False,
+        place: Place = (None, None, None),
+        data: Mapping[str, Any] = NOTHING,
+    ) -> Node:
+        """Append the task and all below it; its index is that of the returned node."""
+        full_name = prefix + name
+        config = task_map(value, full_name, place)
+        if config.__class__ is Map and not top:
+            own = config.file, config.line, config.column  # type: ignore[attr-defined]
+            place = place if place[0] else own
+        disabled = is_disabled(config, full_name, place)
+        if disabled:
+            config = {}
+        is_operator = "_type" in config or any(key.endswith(">") for key in config)
+        check_keys(config, is_operator, full_name, place, top)
+        spec = TaskSpec(
+            name=name,
+            operator=is_operator,
+            config={key: item for key, item in config.items() if key not in TAKEN and not key.startswith("+")},
+            export=map_option(config, "_export", full_name, place),
+            data=data,
+            error=self.special(config, "_error", full_name, place),
+            check=special_map(config, "_check", full_name, place, strict=is_operator),
+            place=place,
+        )
+        node = Node(len(self.nodes), parent, full_name, spec, upstreams)
+        self.nodes.append(node)
+        if "_needs" in config:
+            self.needs[node.index] = (name_list(config, "_needs", full_name, place), place)
+        if not is_operator:
+            self.add_children(node, config)
+        return node
+
+    def special(self, config: Mapping[str, Any], key: str, full_name: str, place: Place) -> Mapping[str, Any] | None:
+        """A handler's map; compiled once here, so that a broken one refuses the workflow (spec/language C9)."""
+        handler = special_map(config, key, full_name, place, strict=True)
+        if handler:
+            compile_generated("^error", handler, full_name)
+        return handler or None
+
+    def add_children(self, group: Node, config: Mapping[str, Any]) -> None:
+        children = [(key, value) for key, value in config.items() if key.startswith("+")]
+        if "_parallel" in config:
+            parallel = parallel_of(
+                config["_parallel"], group.full_name, place_of(config, "_parallel", group.spec.place)
+            )
+        else:
+            parallel = Parallel(False)
+        group.spec.slots = parallel.slots
+        group.spec.fail_fast = parallel.fail_fast
+        order = Waves(parallel.limit) if parallel.on else Sequence_()
+        known: dict[str, int] = {}
+        for key, value in children:
+            place = place_of(config, key, group.spec.place)
+            check_task_name(key, config, place, group.full_name + key)
+            child = self.add(
+                key, value, group.index, order.upstreams(value, known, group.full_name + key, place), group.full_name,
+                place=place,
+            )  # fmt: skip
+            known[key] = child.index
+            order.added(child.index)
+
+
+class Sequence_:  # noqa: N801  (the name `Sequence` is the standard library's)
+    """File order: each task waits for the one before, and for the background tasks since (spec/language C11)."""
+
+    def __init__(self) -> None:
+        self.before: list[int] = []
+        self.background = False
+
+    def upstreams(self, value: Any, known: Mapping[str, int], full_name: str, place: Place) -> tuple[int, ...]:
+        config = task_map(value, full_name, place)
+        if is_disabled(config, full_name, place):
+            config = {}
+        if "_after" in config:
+            fail("after_without_parallel", "_after works only in a group with _parallel: true", full_name, place,
+                 hint="use _needs, which works anywhere")  # fmt: skip
+        self.background = boolean_option(config, "_background", full_name, place)
+        return () if self.background else tuple(self.before)
+
+    def added(self, index: int) -> None:
+        if not self.background:
+            self.before.clear()
+        self.before.append(index)
+
+
+class Waves:
+    """`_parallel`: all at once, or waves of `limit`, each behind all of the one before (spec/language C12, C13)."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.previous: tuple[int, ...] = ()
+        self.current: list[int] = []
+
+    def upstreams(self, value: Any, known: Mapping[str, int], full_name: str, place: Place) -> tuple[int, ...]:
+        config = task_map(value, full_name, place)
+        if is_disabled(config, full_name, place):
+            config = {}
+        if boolean_option(config, "_background", full_name, place):
+            fail("background_under_parallel", "_background has no place in a group that is parallel already",
+                 full_name, place, hint="delete it")  # fmt: skip
+        after = []
+        for name in name_list(config, "_after", full_name, place):
+            if name not in known:
+                fail("unknown_dependency", f"_after names {name}, which is no task before it in this group", full_name,
+                     place, hint=did_you_mean(name, known) or "use _needs to name a later task or one elsewhere")  # fmt: skip
+            after.append(known[name])
+        if self.limit > 0 and len(self.current) == self.limit:
+            self.previous, self.current = tuple(self.current), []
+        return (*after, *self.previous)
+
+    def added(self, index: int) -> None:
+        self.current.append(index)
+
+
+# -- reading a task's map
+
+
+def task_map(value: Any, full_name: str, place: Place) -> Mapping[str, Any]:
+    """The task's map; a list of maps is flattened, a repeated key replaces the value at its first place (C3)."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, list):
+        flat: dict[str, Any] = {}
+        for entry in value:
+            if not isinstance(entry, Mapping):
+                break
+            flat.update(entry)
+        else:
+            return flat
+    fail("task_not_a_map", "a task must be a map of keys", full_name, place,
+         hint="write an operator below it, such as  sh>: ./script.sh")  # fmt: skip
+
+
+def check_keys(config: Mapping[str, Any], is_operator: bool, full_name: str, place: Place, top: bool) -> None:
+    operators = [key for key in config if key.endswith(">")]
+    if is_operator:
+        children = [key for key in config if key.startswith("+")]
+        if children:
+            fail("operator_with_children", f"a task with an operator can't have tasks of its own: {', '.join(children)}",
+                 full_name, place_of(config, children[0], place), hint="put the operator into a task beside them")  # fmt: skip
+        if len(operators) > 1:
+            fail("multiple_operators", f"a task can have one operator only, here are: {', '.join(operators)}", full_name,
+                 place_of(config, operators[1], place), hint="make two tasks of it")  # fmt: skip
+        return
+    allowed = (*GROUP_KEYS, "compat") if top else GROUP_KEYS
+    unknown = [key for key in config if key not in allowed and not key.startswith("+")]
+    if unknown:
+        named = [f"{key} (suggesting {near})" if (near := suggest(key, GROUP_KEYS)) else key for key in unknown]
+        fail(f"invalid_group_keys: {', '.join(named)}", f"a group can't have these keys: {', '.join(unknown)}",
+             full_name, place_of(config, unknown[0], place), hint=unknown_key_hint(unknown, GROUP_KEYS))  # fmt: skip
+
+
+def is_disabled(config: Mapping[str, Any], full_name: str, place: Place) -> bool:
+    return "_disable" in config and boolean_option(config, "_disable", full_name, place)
+
+
+def map_option(config: Mapping[str, Any], key: str, full_name: str, place: Place) -> Mapping[str, Any]:
+    value = config.get(key)
+    if value is None:
+        return NOTHING
+    if not isinstance(value, Mapping):
+        fail(f"bad_type ({key})", f"{key} must be a map", full_name, place_of(config, key, place),
+             hint="write  name: value  lines below it")  # fmt: skip
+    return value
+
+
+def special_map(
+    config: Mapping[str, Any], key: str, full_name: str, place: Place, *, strict: bool
+) -> Mapping[str, Any] | None:
+    """`_error` or `_check`. `_check` of a group has no effect, whatever it is (spec/language C4)."""
+    if not strict:
+        return None
+    return map_option(config, key, full_name, place) or None
+
+
+def boolean_option(config: Mapping[str, Any], key: str, full_name: str, place: Place) -> bool:
+    if config.get(key) is None:
+        return False
+    try:
+        return Params(config).boolean(key)
+    except TaskFailed as problem:
+        fail(problem.kind, problem.message, full_name, place_of(config, key, place), hint="use true or false")
+
+
+def name_list(config: Mapping[str, Any], key: str, full_name: str, place: Place) -> list[str]:
+    value = config.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        fail(f"bad_type ({key})", f"{key} must be a list of task names", full_name, place_of(config, key, place),
+             hint=f"write  {key}: [+a, +b]")  # fmt: skip
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """`_parallel` as read: on or off; waves of `limit` (0: none); a window of `slots` (None: none)."""
+
+    on: bool
+    limit: int = 0
+    slots: int | None = None
+    fail_fast: bool = False
+
+
+def parallel_of(value: Any, full_name: str, place: Place) -> Parallel:
+    """Read `_parallel` (spec/language C12 to C14; `slots` and `fail_fast` are dagrun's, features F11)."""
+    try:
+        if isinstance(value, Mapping):
+            options = Params(value)
+            if value.get("slots") is not None or (value.get("fail_fast") is not None and value.get("limit") is None):
+                slots = options.integer("slots", 0)
+                return Parallel(True, 0, slots if slots > 0 else None, options.boolean("fail_fast", False))
+            return Parallel(True, max(0, options.integer("limit")), None, options.boolean("fail_fast", False))
+        if isinstance(value, bool | str):
+            return Parallel(Params({"_parallel": value}).boolean("_parallel"))
+    except TaskFailed as problem:
+        fail(problem.kind, f"_parallel: {problem.message}", full_name, place,
+             hint="use true, {limit: 4} or {slots: 4}; on a group it can't be a ${…}")  # fmt: skip
+    fail(
+        "bad_parallel",
+        f"_parallel can't be {value!r}",
+        full_name,
+        place,
+        hint="use true, {limit: 4} or {slots: 4}",
+    )
+
+
+def check_task_name(name: str, config: Mapping[str, Any], place: Place | None, full_name: str) -> None:
+    if not TASK_NAME.match(name) or len(name) > LONGEST_NAME:
+        at = place or place_of(config, name)
+        problem = (
+            f"longer than {LONGEST_NAME} characters"
+            if len(name) > LONGEST_NAME
+            else "has a character that can't be used"
+        )
+        fail("bad_task_name", f"bad task name {name[:60]!r}: {problem}", full_name[:120], at,
+             hint="use letters, digits, _ - = [ ] { } % & @ ` , . and ^")  # fmt: skip
+
+
+# -- errors
+
+
+def place_of(config: Mapping[str, Any], key: str, default: Place = (None, None, None)) -> Place:
+    if isinstance(config, Map) and key in config:
+        return config.place(key)
+    return default
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str | None:
+    near = suggest(name, list(names))
+    return f"did you mean {near}?" if near else None
+
+
+def unknown_key_hint(unknown: Sequence[str], known: Sequence[str]) -> str:
+    near = [f"{key} → {found}" for key in unknown if (found := suggest(key, known))]
+    if near:
+        return "did you mean " + ", ".join(near) + "?"
+    if any(key.endswith(">") for key in unknown):
+        return "put the operator into a task: a key that starts with +"
+    return f"known keys are {', '.join(known)} and tasks, which start with +"
+
+
+def fail(kind: str, message: str, task: str, place: Place, hint: str | None = None) -> NoReturn:
+    file, line, column = place
+    raise WorkflowError(message, kind=kind, file=file, line=line, column=column, task=task, hint=hint)

@@ -1,0 +1,378 @@
+"""Values of workflow files and how they are read.
+
+This file owns the kinds of values that a workflow is made of (`Template`, `Map`, `Seq`), how two maps are
+merged, how an operator reads an option (`Params`) and how a value is printed (`json_text`). It doesn't know
+where values come from: `core.yaml` loads them, the store gives them back as JSON, operators return them.
+
+Values are treated as immutable once they are made; whoever changes one makes a new one that shares the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from dagrun.errors import TaskFailed
+
+Place = tuple[str, int, int]  # file, line, column; the last two count from 1
+
+
+class Template(str):
+    """A text of a workflow file that holds a `$` and will be evaluated. Every other text is plain data."""
+
+    __slots__ = ()
+
+
+class Map(dict[str, Any]):
+    """A map as it stands in a file, with the places of its keys."""
+
+    __slots__ = ("column", "file", "line", "places")
+
+    def __init__(self, file: str, line: int = 1, column: int = 1) -> None:
+        self.file = file
+        self.line = line
+        self.column = column
+        self.places: dict[str, Place] = {}
+
+    def place(self, key: str) -> Place:
+        """Where the key stands (an included one: in the included file); the map's place if there is none."""
+        return self.places.get(key) or (self.file, self.line, self.column)
+
+    def absorb(self, other: Map) -> None:
+        """Merge another map over this one, deeply, with its places.
+
+        Only for a map that is still being made. The maps below it may be shared, and so are replaced.
+        """
+        for key, value in other.items():
+            current = self.get(key)
+            if isinstance(value, Map) and isinstance(current, Map):
+                merged = Map(value.file, value.line, value.column)
+                merged.absorb(current)
+                merged.absorb(value)
+                value = merged
+            self[key] = value
+            self.places[key] = other.places[key]
+
+
+class Seq(list[Any]):
+    """A list as it stands in a file."""
+
+    __slots__ = ("column", "file", "line")
+
+    def __init__(self, file: str, line: int = 1, column: int = 1) -> None:
+        self.file = file
+        self.line = line
+        self.column = column
+
+
+def mark_templates(value: Any) -> Any:
+    """A copy in which each text with a `$` is a Template, as it was before the file went through JSON.
+
+    Keys of maps are names and are never evaluated.
+    """
+    if isinstance(value, str):
+        return Template(value) if "$" in value else value
+    if isinstance(value, dict):
+        return {key: mark_templates(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [mark_templates(item) for item in value]
+    return value
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A new map with the keys of both: maps merge deeply, anything else of `over` replaces.
+
+    The rule is that of spec/language 3.2. A replaced key keeps its position, new keys follow. What doesn't
+    change is shared with the arguments.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        current = merged.get(key)
+        if isinstance(value, dict) and isinstance(current, dict):
+            value = merge(current, value)
+        merged[key] = value
+    return merged
+
+
+D = TypeVar("D")
+T = TypeVar("T")
+REQUIRED: Any = object()  # a default that no caller can mean
+
+
+class Params(Mapping[str, Any]):
+    """A read-only view of variables and options; its getters convert as Digdag does (spec/operators 1.4).
+
+    A getter without a default raises TaskFailed when the key is missing or null; with one, null counts as
+    missing. A value that can't be converted raises TaskFailed. `used` are the keys that were looked at, for
+    the report of options that nobody read; views made from this one share it.
+    """
+
+    __slots__ = ("_values", "used")
+
+    def __init__(self, values: Mapping[str, Any], used: set[str] | None = None) -> None:
+        self._values = values
+        self.used: set[str] = set() if used is None else used
+
+    def __getitem__(self, key: str) -> Any:
+        self.used.add(key)
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Params({dict(self._values)!r})"
+
+    def text(self, key: str, default: D = REQUIRED) -> str | D:
+        """A text; numbers and booleans become their JSON text."""
+        return self._read(key, default, to_text, "a text")
+
+    def boolean(self, key: str, default: D = REQUIRED) -> bool | D:
+        """true or false; also these words as text, and whole numbers, of which 0 is false."""
+        return self._read(key, default, to_boolean, "true or false")
+
+    def integer(self, key: str, default: D = REQUIRED) -> int | D:
+        """A whole number of 64 bits; fractions are cut off, empty text is 0."""
+        return self._read(key, default, to_integer, "a whole number")
+
+    def list_(self, key: str, default: D = REQUIRED) -> list[Any] | D:
+        return self._read(key, default, to_list, "a list")
+
+    def list_or_json(self, key: str, default: D = REQUIRED) -> list[Any] | D:
+        """A list, or a text that holds a JSON array."""
+        return self._read(key, default, to_list_or_json, "a list, or the JSON text of one")
+
+    def map_(self, key: str, default: D = REQUIRED) -> dict[str, Any] | D:
+        return self._read(key, default, to_map, "a map")
+
+    def map_or_json(self, key: str, default: D = REQUIRED) -> dict[str, Any] | D:
+        """A map, or a text that begins with a JSON object."""
+        return self._read(key, default, to_map_or_json, "a map, or the JSON text of one")
+
+    def optional_map(self, key: str) -> dict[str, Any]:
+        """A map; empty when the key is missing or null."""
+        return self.map_(key, {})
+
+    def duration(self, key: str, default: D = REQUIRED) -> float | D:
+        """Seconds: from `1d 2h 3m 4s` (each part optional, in this order), or a number."""
+        return self._read(key, default, to_seconds, "a duration such as 1h 30m, or a number of seconds")
+
+    def unused(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that nobody looked at so far, in their order."""
+        return [key for key in keys if key not in self.used]
+
+    def with_defaults(self, *names: str) -> Params:
+        """A view in which gaps are filled from the maps of these names; the first name wins.
+
+        The rule is that of spec/operators 1.3. A name may be nested (`aws.s3`). Gaps are keys that are
+        missing or null, at any depth.
+        """
+        values = self._values
+        for name in names:
+            values = _fill(values, self._nested(name))
+        return Params(values, self.used)
+
+    def _nested(self, name: str) -> dict[str, Any]:
+        level, path = self, ""
+        for part in name.split("."):
+            path = f"{path}.{part}" if path else part
+            value = level.get(part)
+            if value is not None and not isinstance(value, dict):
+                raise _bad_type(path, value, "a map")
+            level = Params(value or {})
+        return dict(level)
+
+    def _read(self, key: str, default: D, convert: Callable[[Any], T], expected: str) -> T | D:
+        value = self.get(key)
+        if value is None:
+            if default is REQUIRED:
+                raise TaskFailed(f"Parameter '{key}' is required but not set", f"missing ({key})", "config")
+            return default
+        try:
+            return convert(value)
+        except ValueError:
+            raise _bad_type(key, value, expected) from None
+
+
+def _fill(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    filled = dict(values)
+    for key, default in defaults.items():
+        value = filled.get(key)
+        if value is None:
+            filled[key] = default
+        elif isinstance(value, dict) and isinstance(default, dict):
+            filled[key] = _fill(value, default)
+    return filled
+
+
+def _bad_type(key: str, value: Any, expected: str) -> TaskFailed:
+    shown = json_text(value)
+    if len(shown) > 100:
+        shown = shown[:97] + "..."
+    message = f"Parameter '{key}' must be {expected}, but it is {shown}"
+    return TaskFailed(message, f"bad_type ({key})", "config")
+
+
+# Conversions, by Jackson's lenient rules. Each raises ValueError for what it refuses. Python's booleans are
+# integers: where the two differ, the boolean is asked for first.
+
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
+# More digits than 15 are no duration of this world, and float would lose the last ones.
+_DURATION = re.compile(r"\s*".join(rf"(?:([0-9]{{1,15}})\s*{unit})?" for unit in "dhms"), re.IGNORECASE)
+_BOOLEANS = {"true": True, "True": True, "false": False, "False": False, "": False, "null": False}
+
+
+def to_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return json_text(value)
+    raise ValueError(value)
+
+
+def to_boolean(value: Any) -> bool:
+    if isinstance(value, int):
+        return value != 0
+    if isinstance(value, str) and value.strip() in _BOOLEANS:
+        return _BOOLEANS[value.strip()]
+    raise ValueError(value)
+
+
+def to_integer(value: Any) -> int:
+    if isinstance(value, str):
+        text = value.strip()
+        if text and (len(text) > 100 or not _INTEGER.fullmatch(text)):
+            raise ValueError(value)
+        number = int(text or 0)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, float) and not abs(value) < 2.0**63:  # also what is no number at all
+            raise ValueError(value)
+        number = int(value)
+    else:
+        raise ValueError(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(value)
+    return number
+
+
+def to_list(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    raise ValueError(value)
+
+
+def to_list_or_json(value: Any) -> list[Any]:
+    return to_list(_first_json(value, "[", whole=True) if isinstance(value, str) else value)
+
+
+def to_map(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    raise ValueError(value)
+
+
+def to_map_or_json(value: Any) -> dict[str, Any]:
+    # Digdag ignores whatever follows the object.
+    return to_map(_first_json(value, "{", whole=False) if isinstance(value, str) else value)
+
+
+def to_seconds(value: Any) -> float:
+    """Digdag knows only the text with units; plain numbers are dagrun's addition."""
+    if isinstance(value, str):
+        text = value.strip()
+        parts = _DURATION.fullmatch(text)
+        if text and parts:
+            days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+            return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+        if len(text) > 100 or not _SECONDS.fullmatch(text):
+            raise ValueError(value)
+        return float(text)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+        raise ValueError(value)
+    return float(value)
+
+
+def _first_json(text: str, opening: str, *, whole: bool) -> Any:
+    text = text.strip(" \t\r\n")
+    if not text.startswith(opening):
+        raise ValueError(text)
+    try:
+        value, end = _JSON.raw_decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if whole and end < len(text):
+        raise ValueError(text)
+    return value
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse)
+
+
+# Printing.
+
+
+def json_text(value: Any) -> str:
+    """Compact JSON: no spaces, no needless escapes, doubles as Java prints them (spec/language L14)."""
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        # JSON has no words for these; Digdag's JSON writer puts them in quotes.
+        return java_double(value) if abs(value) < float("inf") else f'"{java_double(value)}"'
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_quoted(key)}:{json_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(json_text, value)) + "]"
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def java_double(value: float) -> str:
+    """The text of Java's Double.toString: `1000.0`, `1.0E7`, `1.0E-4`, `Infinity`, `NaN`."""
+    if value != value:
+        return "NaN"
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    sign = "-" if repr(value).startswith("-") else ""
+    if mantissa == "inf":
+        return f"{sign}Infinity"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return repr(value)
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    # The first digit that counts stands so many places right of the point's place in the plain spelling.
+    power = len(whole) + int(exponent or 0) - (len(whole + fraction) - len(digits)) - 1
+    digits = digits.rstrip("0")
+    return f"{sign}{digits[0]}.{digits[1:] or '0'}E{power}"
+
+
+def suggest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate nearest to the word, if half of its letters or more are right (spec/language C4)."""
+    distances = ((_edit_distance(word, name), name) for name in candidates)
+    near = [pair for pair in distances if pair[0] * 2 <= len(pair[1])]
+    return min(near, key=lambda pair: pair[0])[1] if near else None
+
+
+def _edit_distance(word: str, other: str) -> int:
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(word, 1):
+        above, row = row, [i]
+        for j, wanted in enumerate(other, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (letter != wanted)))
+    return row[-1]

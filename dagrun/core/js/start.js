@@ -1,0 +1,40 @@
+// What runs the expressions of one text. Answers are JSON, because texts may hold characters (NUL, lone surrogates) that
+// the bridge to Python would lose.
+(function (global, momentSource, momentPatch) {
+  var parse = JSON.parse, stringify = JSON.stringify, evaluateGlobally = eval, Compile = Function;
+  var scope = {};
+
+  // These would let an expression wait for ever, or say that the engine is another one than it is.
+  ['globalThis', 'SharedArrayBuffer', 'Atomics', '__date_clock', 'FinalizationRegistry', 'WeakRef'].forEach(function (name) {
+    delete global[name];
+  });
+
+  // moment costs some milliseconds, so it is loaded at the first use.
+  Object.defineProperty(global, 'moment', {
+    configurable: true,
+    get: function () {
+      delete global.moment;
+      evaluateGlobally(momentSource);
+      evaluateGlobally(momentPatch)(global.moment);
+      return global.moment;
+    },
+    set: function (value) {
+      Object.defineProperty(global, 'moment', {configurable: true, writable: true, value: value});
+    }
+  });
+
+  function compile(source) {
+    // The line break ends a comment at the end of the expression.
+    return new Compile('with (this) { return (' + source + '\n); }');
+  }
+
+  return {
+    begin: function (variables) { scope = parse(variables); },
+    compile: function (source) { compile(source); },
+    run: function (source) {
+      var value = compile(source).call(scope);
+      if (value === null || value === undefined) return '""';
+      return stringify(typeof value === 'string' ? value : stringify(value) + '');
+    }
+  };
+})

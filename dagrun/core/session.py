@@ -1,0 +1,152 @@
+"""Sessions and their times: the built-in variables (spec/language 5), and how a session time is written and read.
+
+Instants are microseconds since 1970 UTC; a session's time has whole seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from dagrun.core.zone import zone
+from dagrun.errors import UserError
+
+SECOND = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FULL_TIME = re.compile(r"\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:?\d\d)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the built-in variables need to know of an attempt."""
+
+    project_id: int
+    session_id: int
+    session_uuid: str
+    attempt_id: int
+    session_time: int
+    timezone: str
+    retry_name: str = ""
+
+
+def builtin_variables(identity: Identity, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables that every task of the attempt sees alike; `task_name` comes on top of them.
+
+    `params` are the session parameters: `last_session_time` and its like are derived from what stands there.
+    """
+    place = zone(identity.timezone)
+    variables: dict[str, Any] = {
+        "timezone": identity.timezone,
+        "project_id": identity.project_id,
+        "session_uuid": identity.session_uuid,
+        "session_id": identity.session_id,
+        "attempt_id": identity.attempt_id,
+        **time_variables("session", identity.session_time, place),
+    }
+    for name in ("last_session", "next_session"):
+        given = params.get(f"{name}_time")
+        at = parse_full_time(given) if isinstance(given, str) else None
+        if at is not None:
+            variables.update(time_variables(name, at, place, given))
+    variables.update(last_executed(params, place))
+    if identity.retry_name:
+        variables["retry_attempt_name"] = identity.retry_name
+    return variables
+
+
+def last_executed(params: Mapping[str, Any], place: tzinfo) -> dict[str, Any]:
+    """`last_executed_session_*`: empty texts where no session came before; the offset is then that of the epoch."""
+    name = "last_executed_session"
+    given = params.get(f"{name}_time")
+    at = parse_full_time(given) if isinstance(given, str) else None
+    if at is not None:
+        return time_variables(name, at, place, str(given))
+    empty = dict.fromkeys((f"{name}_{part}" for part in ("time", "date", "date_compact", "local_time", "unixtime")), "")
+    return {**empty, f"{name}_tz_offset": offset_text(EPOCH.astimezone(place), colon=False)}
+
+
+def time_variables(name: str, at: int, place: tzinfo, text: str | None = None) -> dict[str, Any]:
+    local = local_time(at, place)
+    return {
+        f"{name}_time": text or format_time(at, place),
+        f"{name}_date": f"{local:%Y-%m-%d}",
+        f"{name}_date_compact": f"{local:%Y%m%d}",
+        f"{name}_local_time": f"{local:%Y-%m-%d %H:%M:%S}",
+        f"{name}_tz_offset": offset_text(local, colon=False),
+        f"{name}_unixtime": at // SECOND,
+    }
+
+
+def local_time(at: int, place: tzinfo) -> datetime:
+    return (EPOCH + timedelta(microseconds=at)).astimezone(place)
+
+
+def format_time(at: int, place: tzinfo) -> str:
+    """`2016-01-30T00:00:00-08:00`: the offset is always written."""
+    local = local_time(at, place)
+    return f"{local:%Y-%m-%dT%H:%M:%S}{offset_text(local, colon=True)}"
+
+
+def offset_text(local: datetime, *, colon: bool) -> str:
+    seconds = int((local.utcoffset() or timedelta()).total_seconds())
+    hours, minutes = divmod(abs(seconds) // 60, 60)
+    return f"{'-' if seconds < 0 else '+'}{hours:02}{':' if colon else ''}{minutes:02}"
+
+
+def parse_full_time(text: str) -> int | None:
+    """An instant from the format of `session_time`, or None."""
+    if not FULL_TIME.match(text):
+        return None
+    try:
+        return microseconds(datetime.fromisoformat(text))
+    except ValueError:
+        return None
+
+
+def microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def parse_session_time(text: str, place: tzinfo) -> int | None:
+    """`yyyy-MM-dd`, `yyyy-MM-dd HH:mm:ss` in the workflow's zone, or an ISO time with offset; None if it is neither.
+
+    A local time in a gap moves forward by the gap; in an overlap the earlier one counts, as java.time has it.
+    """
+    full = parse_full_time(text.replace(" ", "T", 1)) if len(text) > 19 else None
+    if full is not None:
+        return full
+    for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"):
+        try:
+            moment = datetime.strptime(text, form)
+        except ValueError:
+            continue
+        return resolve_local(moment, place)
+    return None
+
+
+def resolve_local(moment: datetime, place: tzinfo) -> int:
+    before = moment.replace(tzinfo=place, fold=0)
+    return microseconds(before.astimezone(UTC))
+
+
+def start_of_day(now: int, place: tzinfo) -> int:
+    local = local_time(now, place)
+    return resolve_local(datetime(local.year, local.month, local.day), place)
+
+
+def start_of_hour(now: int, place: tzinfo) -> int:
+    local = local_time(now, place)
+    return microseconds(local.replace(minute=0, second=0, microsecond=0))
+
+
+def whole_seconds(at: int) -> int:
+    return at // SECOND * SECOND
+
+
+def bad_session_time(text: str) -> UserError:
+    return UserError(
+        f"--session {text!r} is no session time; use hourly, daily, schedule, last, 'yyyy-MM-dd' or 'yyyy-MM-dd HH:mm:ss'"
+    )

@@ -1,0 +1,83 @@
+"""An attempt as this process works on it: its rows, its files, and what its tasks see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dagrun.core.params import EMPTY, Scope, Variables
+from dagrun.core.session import Identity, builtin_variables
+from dagrun.core.tree import Task, TaskTree
+from dagrun.engine.rows import decode
+from dagrun.engine.turn import Live
+from dagrun.store.base import AttemptRow, SessionRow, Tx
+
+
+class Files(Protocol):
+    """The files of a revision, or of a directory. Paths are relative, with `/`."""
+
+    def read(self, path: str) -> bytes: ...
+    def paths(self) -> list[str]: ...
+
+
+@dataclass(slots=True)
+class Attempt:
+    live: Live
+    session: SessionRow
+    row: AttemptRow
+    files: Files
+    params: Mapping[str, Any]
+    options: Mapping[str, Any]
+    builtins: Mapping[str, Any]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    known: Variables | None = None
+    waits_for: dict[int, int] = field(default_factory=dict)  # index of a waiting task → attempt that it waits for
+
+    @property
+    def id(self) -> int:
+        return self.live.id
+
+    @property
+    def tree(self) -> TaskTree:
+        assert self.live.tree is not None
+        return self.live.tree
+
+    @property
+    def timezone(self) -> str:
+        return self.row.timezone
+
+    def variables(self) -> Variables:
+        if self.known is None or self.known.tree is not self.live.tree:
+            self.known = Variables(self.tree, self.params)
+        return self.known
+
+    def scope(self, task: Task) -> Scope:
+        """What a task sees. An alert sees the built-in variables alone, so that no user's variable can break it."""
+        if task.spec.name == "^failure-alert":
+            return EMPTY
+        return self.variables().visible(task)
+
+
+def open_attempt(tx: Tx, live: Live, row: AttemptRow, files: Files, manifest: Mapping[str, Any]) -> Attempt:
+    session = tx.get_session(row.session_id)
+    params = decode(row.params)
+    identity = Identity(
+        project_id=session.project_id,
+        session_id=session.id,
+        session_uuid=session.uuid,
+        attempt_id=row.id,
+        session_time=session.session_time,
+        timezone=row.timezone,
+        retry_name=row.retry_name,
+    )
+    return Attempt(
+        live=live,
+        session=session,
+        row=row,
+        files=files,
+        params=params,
+        options=decode(row.options),
+        builtins=builtin_variables(identity, params),
+        manifest=manifest,
+    )

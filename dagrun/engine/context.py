@@ -1,0 +1,103 @@
+"""What an operator sees of its task and may ask of the engine: the TaskContext of `plugins/operator.py`."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagrun.core.compiler import called_body
+from dagrun.core.config import Params
+from dagrun.errors import TaskFailed, UserError, WorkflowError
+from dagrun.plugins.operator import Child
+from dagrun.project.loader import load_config
+from dagrun.secrets.scopes import redirect
+
+Require = Callable[..., Child]
+
+
+@dataclass(slots=True)
+class Context:
+    """One call of one operator. `services` is what it may reach of the process that runs it."""
+
+    name: str
+    params: Params
+    local: Mapping[str, Any]
+    memo: Mapping[str, Any]
+    now: float
+    task_limit: int
+    workdir: str
+    files: Any  # of the revision
+    project_dir: str
+    secret_value: Callable[[str], str | None]
+    write: Callable[[str], None]
+    warned: Callable[[str], None]
+    start_required: Require
+    redirects: Any = None
+    masked: list[str] = field(default_factory=list)
+
+    def secret(self, key: str) -> str:
+        value = self.secret_value(redirect(self.redirects or {}, key))
+        if value is None:
+            raise TaskFailed(
+                f"Secret not found for key: '{key}'; set it with: dagrun secrets --local --set {key}",
+                "secret_not_found",
+                "secret not found",
+            )
+        self.masked.append(value)
+        return value
+
+    def print(self, text: str) -> None:
+        self.write(f"{text}\n")
+
+    def warn(self, text: str) -> None:
+        self.warned(text)
+
+    def read(self, path: str) -> str:
+        try:
+            return str(self.files.read(self.inside(path)), "utf-8")
+        except FileNotFoundError:
+            raise TaskFailed(f"File not found: {path}", "file_not_found", "config") from None
+        except (OSError, UnicodeDecodeError) as problem:
+            raise TaskFailed(f"{path} can't be read: {problem}", "file_not_readable", "config") from None
+
+    def inside(self, path: str) -> str:
+        """The path relative to the project. Raises TaskFailed when it leaves it."""
+        full = posixpath.normpath(posixpath.join(self.workdir, path))
+        if full.startswith(("../", "/")) or full == "..":
+            raise TaskFailed(
+                f"Given path '{path}' is outside of project directory '{self.project_dir}' (illegal argument)",
+                "outside_project",
+                "illegal argument",
+            )
+        return full
+
+    def workflow(self, path: str) -> Mapping[str, Any]:
+        """The body of a called file; its directory becomes the working directory of its tasks (spec/language G5)."""
+        full = self.inside(path if path.endswith(".dig") else f"{path}.dig")
+        try:
+            config = load_config(self.files, full)
+            body = called_body(config)
+        except FileNotFoundError:
+            raise TaskFailed(f"File not found: {full}", "file_not_found", "config") from None
+        except WorkflowError as problem:
+            raise TaskFailed(str(problem), problem.kind, "config") from None
+        except UserError as problem:
+            raise TaskFailed(str(problem), "file_not_found", "config") from None
+        directory = posixpath.dirname(full)
+        if directory:
+            export = body.get("_export") or {}
+            own = export.get("_workdir")
+            joined = posixpath.join(directory, own) if isinstance(own, str) else directory
+            body = {**body, "_export": {**export, "_workdir": joined}}
+        return body
+
+    def require(self, workflow: str, **wanted: Any) -> Child:
+        return self.start_required(workflow, **wanted)
+
+    def find(self, program: str) -> str | None:
+        from shutil import which
+
+        return which(os.path.join(self.project_dir, program) if "/" in program else program)

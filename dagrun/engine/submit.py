@@ -1,0 +1,96 @@
+"""Starting an attempt: its session, its row and all of its tasks, in one transaction."""
+
+from __future__ import annotations
+
+import os
+import platform
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagrun.core.events import Started
+from dagrun.core.machine import step
+from dagrun.core.resume import Plan, build_tree
+from dagrun.core.state import DONE
+from dagrun.core.workflow import Workflow
+from dagrun.engine.rows import encode, to_row
+from dagrun.engine.turn import MOVE_BITS, Live
+from dagrun.errors import LimitExceeded
+from dagrun.store.base import AttemptRow, MoveRow, RevisionRow, Tx
+
+TASK_LIMIT = 100_000  # features, section 0
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What to start. `options` is kept with the attempt: how it was asked to run (workspace, task limit …)."""
+
+    workflow: Workflow
+    project_id: int
+    revision: RevisionRow
+    session_time: int
+    params: Mapping[str, Any] = field(default_factory=dict)
+    retry_name: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    plan: Plan | None = None
+    resumed_from: int | None = None
+
+
+def submit(tx: Tx, wanted: Submission) -> tuple[AttemptRow, Live]:
+    """Make the attempt. Raises Conflict when its session has one of that retry name, LimitExceeded: too many tasks."""
+    limit = int(wanted.options.get("task_limit", TASK_LIMIT))
+    if len(wanted.workflow.nodes) > limit:
+        raise LimitExceeded(
+            f"Too many tasks. Limit: {limit}, in {wanted.workflow.file or wanted.workflow.name}: "
+            f"{len(wanted.workflow.nodes)}; split the workflow"
+        )
+    session = tx.ensure_session(wanted.project_id, wanted.workflow.name, wanted.session_time, str(uuid.uuid4()))
+    row = tx.insert_attempt(
+        AttemptRow(
+            id=0,
+            session_id=session.id,
+            number=0,
+            retry_name=wanted.retry_name,
+            revision_id=wanted.revision.id,
+            timezone=wanted.workflow.timezone,
+            state="running",
+            version=0,
+            cancel_requested=0,
+            params=encode(wanted.params),
+            options=encode(wanted.options),
+            resumed_from=wanted.resumed_from,
+            owner=encode(owner()),
+            error=None,
+            created_at=tx.now,
+            finished_at=None,
+        )
+    )
+    return start(tx, row, wanted, limit)
+
+
+def start(tx: Tx, row: AttemptRow, wanted: Submission, limit: int) -> tuple[AttemptRow, Live]:
+    tree = build_tree(wanted.workflow, wanted.plan, wanted.resumed_from)
+    tree.task_limit = limit
+    first = step(tree, [Started()], tx.now)
+    tree.version = 1
+    tx.insert_tasks([to_row(task, row.id, tree.version, tree.static) for task in tree.tasks])
+    tx.insert_moves(
+        [
+            MoveRow(
+                row.id, tree.version << MOVE_BITS | number, move.index, move.before, move.after, tx.now, move.reason
+            )
+            for number, move in enumerate(first.moves)
+        ]
+    )
+    done = tree.root.state in DONE
+    row = row._replace(
+        version=tree.version, state=tree.root.state if done else "running", finished_at=tx.now if done else None
+    )
+    tx.save_attempt(row)
+    return row, Live(row.id, wanted.workflow, limit, tree, row)
+
+
+def owner() -> dict[str, Any]:
+    """Who runs the attempt: shown to people; whether it lives is told by its lock file alone."""
+    return {"host": platform.node(), "pid": os.getpid()}

@@ -1,0 +1,305 @@
+"""One call of one task's operator: evaluate, choose the operator, run it, and say how it ended.
+
+    prepare(attempt, task, …) -> Call       the operator and all that it sees, or a Failure
+    run(call)                 -> Command, or the outcome
+    after_command(call, end)  -> the outcome
+
+Nothing here starts a process or writes to the store: `worker.py` does. Sources: spec/operators 1.2, spec/language 3, 6.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dagrun.core.compiler import compile_generated
+from dagrun.core.config import Params, mark_templates, merge
+from dagrun.core.events import CallAgain, Failure, Outcome, Success
+from dagrun.core.javascript import JavaScript
+from dagrun.core.retry import Retry, parse_retry
+from dagrun.core.template import evaluate
+from dagrun.core.tree import Task
+from dagrun.core.workflow import Node
+from dagrun.engine.attempt import Attempt
+from dagrun.engine.context import Context
+from dagrun.errors import PluginError, TaskFailed, WorkflowError
+from dagrun.plugins import host, registry
+from dagrun.plugins.operator import Again, Command, Ended, Operator, Result, Subtasks, Succeeded
+
+SECOND = 1_000_000
+SINCE = "_since"  # in a memo: when the first call of a try with a time limit was made, microseconds
+
+
+@dataclass(slots=True)
+class Limits:
+    """The task's `_timeout` (features F31), in seconds."""
+
+    timeout: float | None = None
+    grace: float = 10.0
+    signal: str = "TERM"
+
+
+@dataclass(slots=True)
+class Call:
+    """One try: the operator and what it sees. `hosted` operators run in a process of their own."""
+
+    task: Task
+    context: Context
+    operator: Operator
+    operator_name: str
+    retry: Retry | None
+    limits: Limits
+    hosted: bool = False
+    command: Command | None = None  # of the hosted operator's own, once it returned one
+    since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a call needs of the process that makes it."""
+
+    javascript: Callable[[str], JavaScript]  # by zone
+    secret_value: Callable[[str], str | None]
+    write: Callable[[str], None]
+    warned: Callable[[str], None]
+    start_required: Callable[..., Any]
+    project_dir: str
+    now: int
+
+
+def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcome:
+    """Everything before the operator is called. A task without an operator, after evaluation, is a success (1.2)."""
+    retry: Retry | None = None
+    try:
+        params, local = evaluated(attempt, task, around)
+        name, command = operator_of(task, local)
+        if name is None:
+            return Success()
+        params["_command"] = command
+        if command is None:
+            del params["_command"]
+        redirects = params.pop("_secrets", None)
+        typed = Params(params)
+        factory = registry.load(name)
+        operator = factory()
+        if operator.retries and params.get("_retry") is not None:
+            retry = parse_retry(params["_retry"])
+        limits = limits_of(Params(local))
+    except TaskFailed as problem:
+        return failure(task, problem, retry)
+    except PluginError as problem:
+        return failure(task, TaskFailed(str(problem), "plugin_error", "config"), retry)
+    context = Context(
+        name=task.full_name,
+        params=typed,
+        local={key: value for key, value in local.items() if value is not None},
+        memo={key: value for key, value in task.memo.items() if key != SINCE},
+        now=around.now / SECOND,
+        task_limit=attempt.live.task_limit,
+        workdir=str(params.get("_workdir") or ""),
+        files=attempt.files,
+        project_dir=around.project_dir,
+        secret_value=around.secret_value,
+        write=around.write,
+        warned=around.warned,
+        start_required=around.start_required,
+        redirects=redirects,
+    )
+    call = Call(task, context, operator, name, retry, limits, hosted=not runs_in_engine(name, operator))
+    return check_time(call, around.now)
+
+
+def evaluated(attempt: Attempt, task: Task, around: Surroundings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The merged, evaluated map of the task (spec/language P6), and the part of it that is written at the task itself."""
+    scope = attempt.scope(task)
+    builtins = {**attempt.builtins, "task_name": task.full_name}
+    inherited = {name: scope[name] for name in scope}
+    inherited.update(builtins)
+    names = [name for name in scope.template_names() if name not in builtins]
+    merged = evaluate(inherited, task.spec.config, around.javascript(attempt.timezone), templated=names)
+    return merged, {key: part(merged.get(key), value) for key, value in task.spec.config.items()}
+
+
+def part(merged: Any, own: Any) -> Any:
+    """Of a merged value what stands in the task's own map."""
+    if isinstance(own, Mapping) and isinstance(merged, Mapping):
+        return {key: part(merged.get(key), value) for key, value in own.items()}
+    return merged
+
+
+def operator_of(task: Task, local: Mapping[str, Any]) -> tuple[str | None, Any]:
+    """The operator's name and command, from the task's own keys alone: nothing inherited can take a task over (T-4)."""
+    named = local.get("_type")
+    if named is not None:
+        return str(named), local.get("_command")
+    for key, value in local.items():
+        if key.endswith(">"):
+            return key[:-1], value
+    return None, None
+
+
+def runs_in_engine(name: str, operator: Operator) -> bool:
+    return operator.runs_in == "engine" and registry.is_trusted(name)
+
+
+def limits_of(local: Params) -> Limits:
+    """`_timeout: 30m`, or a map with `try`; `_kill_grace`; `_signal`."""
+    limits = Limits()
+    given = local.get("_timeout")
+    if isinstance(given, Mapping):
+        limits.timeout = Params(given).duration("try", None)
+    elif given is not None:
+        limits.timeout = local.duration("_timeout")
+    limits.grace = local.duration("_kill_grace", limits.grace)
+    limits.signal = local.text("_signal", limits.signal).upper().removeprefix("SIG")
+    if limits.signal not in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL"):
+        raise TaskFailed(
+            f"_signal can't be {limits.signal}; use TERM, INT, HUP, QUIT, USR1, USR2 or KILL", "bad_option", "config"
+        )
+    return limits
+
+
+def check_time(call: Call, now: int) -> Call | Outcome:
+    """A task that is called again and again is one try: its time limit spans all of its calls."""
+    if call.limits.timeout is None:
+        return call
+    call.since = int(call.task.memo.get(SINCE, now))
+    if now - call.since >= call.limits.timeout * SECOND:
+        return out_of_time(call)
+    return call
+
+
+# -- running
+
+
+def run(call: Call) -> Command | Outcome:
+    """Call the operator: a command to start, or how it ended."""
+    if call.hosted:
+        return host.command(call.operator_name, "run", call.context, secrets=granted(call))
+    return guarded(call, lambda: call.operator.run(call.context))
+
+
+def after_command(call: Call, end: Ended) -> Command | Outcome:
+    """The command that `run` returned has ended: what that means."""
+    if not call.hosted:
+        return guarded(call, lambda: call.operator.ended(call.context, end))
+    if call.command is not None:
+        call.command = None
+        return host.command(call.operator_name, "ended", call.context, secrets=granted(call), end=end)
+    answer = host.answer(call.operator_name, end)
+    for warning in answer.warnings:
+        call.context.warn(warning)
+    if answer.failure is not None:
+        return failure(call.task, answer.failure, call.retry if answer.retries else None)
+    if isinstance(answer.result, Command):
+        call.command = answer.result
+    return concluded(call, answer.result)
+
+
+def granted(call: Call) -> dict[str, str]:
+    """The secrets that a third-party operator may ask for: those that the task's `_secrets` names."""
+    names = call.context.redirects if isinstance(call.context.redirects, Mapping) else {}
+    found = {}
+    for key in leaves(names):
+        value = call.context.secret_value(key)
+        if value is not None:
+            found[key] = value
+    return found
+
+
+def leaves(names: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key, value in names.items():
+        if isinstance(value, Mapping):
+            found += leaves(value, f"{prefix}{key}.")
+        else:
+            found.append(value if isinstance(value, str) else f"{prefix}{key}")
+    return found
+
+
+def guarded(call: Call, work: Callable[[], Result | Command]) -> Command | Outcome:
+    try:
+        return concluded(call, work())
+    except TaskFailed as problem:
+        return failure(call.task, problem, call.retry)
+    except Exception as problem:
+        named = f"{type(problem).__name__}: {problem}"
+        return failure(call.task, TaskFailed(named, "operator_error", "runtime"), call.retry)
+
+
+def concluded(call: Call, result: Result | Command | None) -> Command | Outcome:
+    if isinstance(result, Command):
+        return result
+    if isinstance(result, Again):
+        return call_again(call, result)
+    if not isinstance(result, Succeeded):
+        problem = TaskFailed(f"the operator returned {result!r} instead of a result", "operator_error", "runtime")
+        return failure(call.task, problem, call.retry)
+    try:
+        generated = compiled(call.task, result.subtasks) if result.subtasks else []
+    except WorkflowError as problem:
+        # As in Digdag, what was generated is looked at after the operator is done: its `_retry` doesn't apply.
+        return failure(call.task, TaskFailed(str(problem), problem.kind, "config"), None)
+    return Success(
+        stored=result.stored,
+        exported=result.exported,
+        reset=result.reset,
+        generated=generated,
+        reason=result.reason,
+    )
+
+
+def call_again(call: Call, again: Again) -> CallAgain:
+    now = int(call.context.now * SECOND)
+    due_at = now + int(again.after * SECOND)
+    memo = dict(again.memo)
+    if call.since is not None and call.limits.timeout is not None:
+        memo[SINCE] = call.since
+        due_at = min(due_at, call.since + int(call.limits.timeout * SECOND))
+    return CallAgain(due_at, memo)
+
+
+def compiled(task: Task, wanted: Subtasks) -> list[Node]:
+    """`^sub` from what an operator generated. Raises WorkflowError."""
+    if wanted.items:
+        group = {**wanted.options, **{item.name: item.config for item in wanted.items}}
+        nodes = compile_generated("^sub", group, task.full_name)
+        data = {item.name: item.data for item in wanted.items}
+        for node in nodes:
+            if node.parent == 0 and node.spec.name in data:
+                node.spec.data = data[node.spec.name]
+        return nodes
+    if wanted.config:
+        return compile_generated("^sub", mark_templates(wanted.config), task.full_name)
+    return []
+
+
+# -- failures
+
+
+def failure(task: Task, problem: TaskFailed, retry: Retry | None) -> Failure:
+    """The failure as the task's row keeps it; its message has Digdag's brackets (spec/language P11)."""
+    message = problem.message
+    if problem.category:
+        message = f"{message} ({problem.category})"
+    error: dict[str, Any] = {"kind": problem.kind, "message": message}
+    if problem.category:
+        file, line, _ = task.spec.place
+        error["stacktrace"] = f"at {task.full_name}" + (f" ({file}:{line})" if file else "")
+    facts = dict(problem.facts)
+    stored = facts.pop("stored", {})
+    if facts:
+        error = merge(error, facts)
+    return Failure(
+        error,
+        retry=retry,
+        platform=problem.platform,
+        stored=stored if isinstance(stored, Mapping) else {},
+    )
+
+
+def out_of_time(call: Call) -> Failure:
+    limit = call.limits.timeout or 0
+    problem = TaskFailed(f"the task did not end within its _timeout of {limit:g} s", "timed_out", "runtime")
+    return failure(call.task, problem, call.retry)

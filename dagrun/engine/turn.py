@@ -1,0 +1,147 @@
+"""A turn: the only way in which an attempt's state changes. Lock, catch up, step, claim, save, wake.
+
+Workers, cancel, the loss of a process and the local command line all come through here. There is no owner and no
+leader: whoever took the last turn just has a warm cache. What is decided lives in `core/machine.py`; nothing is decided
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dagrun.core import machine
+from dagrun.core.events import Claimed, Event, Finished, Move, Step
+from dagrun.core.state import DONE
+from dagrun.core.tree import TaskTree
+from dagrun.core.workflow import Workflow
+from dagrun.engine.rows import catch_up, encode, load_tree, to_row
+from dagrun.store.base import AttemptRow, MoveRow, Store, TryRow, Tx
+
+MOVE_BITS = 24  # a move's number is its turn's version and its place in the turn: in order, without counting
+
+
+@dataclass(slots=True)
+class Live:
+    """An attempt that this process works on: its workflow, and its tree as far as this process knows it."""
+
+    id: int
+    workflow: Workflow
+    task_limit: int
+    tree: TaskTree | None = None
+    row: AttemptRow | None = None
+
+
+@dataclass(slots=True)
+class Turn:
+    """What a turn did. `tree` is as the turn left it."""
+
+    tree: TaskTree
+    row: AttemptRow
+    moves: list[Move]
+    claimed: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        return self.tree.root.state in DONE
+
+
+def take_turn(
+    store: Store,
+    live: Live,
+    events: Sequence[Event] = (),
+    *,
+    claim: int = 0,
+    lease: Callable[[], str] = str,
+    tries: Sequence[TryRow] = (),
+) -> Turn:
+    """Apply events to one attempt, durably; concurrent turns of the same attempt queue up.
+
+    `claim` ready tasks at most are claimed in the same transaction, each with a new `lease()`. `tries` are the records of
+    the tries that the events report. Raises NotFound when the attempt is gone. Answers with a lease that is no longer the
+    task's change nothing. A turn that fails leaves the cached tree thrown away.
+    """
+    try:
+        with store.transaction() as tx:
+            return turn_in(tx, live, events, claim, lease, tries)
+    except BaseException:
+        live.tree = None
+        raise
+
+
+def turn_in(
+    tx: Tx, live: Live, events: Sequence[Event], claim: int, lease: Callable[[], str], tries: Sequence[TryRow]
+) -> Turn:
+    row = tx.lock_attempt(live.id)
+    tree = current_tree(tx, live, row)
+    valid = answered(tree, events)
+    step = machine.step(tree, events, tx.now)
+    claimed = machine.claimable(tree, claim) if claim > 0 else []
+    if claimed:
+        join(step, machine.step(tree, [Claimed(index, lease()) for index in claimed], tx.now))
+    if step.changed or step.inserted or tree.cancel_requested != bool(row.cancel_requested):
+        row = save(tx, live, tree, row, step)
+    kept = [row for row in tries if (row.idx, row.try_number) in valid]
+    if kept:
+        tx.insert_tries(kept)
+    live.row = row
+    return Turn(tree, row, step.moves, claimed, step.notes)
+
+
+def answered(tree: TaskTree, events: Sequence[Event]) -> set[tuple[int, int]]:
+    """The tries whose reports count: index and number."""
+    found = set()
+    for event in events:
+        if isinstance(event, Finished) and tree[event.index].lease == event.lease:
+            found.add((event.index, tree[event.index].tries))
+    return found
+
+
+def current_tree(tx: Tx, live: Live, row: AttemptRow) -> TaskTree:
+    """The cached tree, caught up with what others changed."""
+    tree = live.tree
+    if tree is None:
+        tree = live.tree = load_tree(live.workflow, tx.load_tasks(live.id), row.version)
+    elif tree.version != row.version:
+        catch_up(tree, live.workflow, tx.load_tasks(live.id, tree.version), row.version)
+    tree.task_limit = live.task_limit
+    tree.cancel_requested = bool(row.cancel_requested)
+    return tree
+
+
+def save(tx: Tx, live: Live, tree: TaskTree, row: AttemptRow, step: Step) -> AttemptRow:
+    version = row.version + 1
+    new = set(step.inserted)
+    if new:
+        tx.insert_tasks([to_row(tree[index], live.id, version, tree.static) for index in step.inserted])
+    changed = [to_row(tree[index], live.id, version, tree.static) for index in sorted(step.changed - new)]
+    if changed:
+        tx.save_tasks(changed)
+    tx.insert_moves(
+        [
+            MoveRow(live.id, version << MOVE_BITS | number, move.index, move.before, move.after, tx.now, move.reason)
+            for number, move in enumerate(step.moves)
+        ]
+    )
+    root = tree.root
+    done = root.state in DONE
+    row = row._replace(
+        version=version,
+        cancel_requested=1 if tree.cancel_requested else 0,
+        state=root.state if done else "running",
+        finished_at=tx.now if done else None,
+        error=encode({"kind": "killed", "message": tree.cancel_reason})
+        if done and tree.cancel_requested
+        else row.error,
+    )
+    tx.save_attempt(row)
+    tree.version = version
+    return row
+
+
+def join(step: Step, more: Step) -> None:
+    step.moves += more.moves
+    step.inserted += more.inserted
+    step.changed |= more.changed
+    step.notes += more.notes

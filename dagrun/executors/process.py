@@ -1,0 +1,263 @@
+"""Commands as processes of this machine.
+
+    start   a session of its own, output straight into the log by descriptor
+    fileno  what to select on; readable when the process has ended
+    poll    how it ended, never blocking
+    stop    begins the end: TERM to the group now
+    tick    carries it on: KILL after the grace period, then a hunt for what escaped
+
+The executor has no clock and no thread: `tick` brings the time, and says when it wants to be called again. A
+task that was stopped counts as ended only when everything of it is dead: its group, its session and whatever
+carries its mark. After a normal end, background processes are left alone. Time limits are the engine's
+business.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from dagrun.errors import TaskFailed
+from dagrun.executors import marks
+from dagrun.executors.children import Child, ForeignChild, watch
+from dagrun.executors.marks import sweep
+from dagrun.executors.pump import Filter, Pump
+from dagrun.plugins.executor import Exit, Launch
+
+__all__ = ["ProcessExecutor", "sweep"]
+
+_LOOK_AGAIN_SECONDS = 0.05  # while something outlives the main process: nothing would wake us
+_HUNT_SECONDS = 0.02  # from one KILL to the next
+_KILL_ROUNDS = 250  # about five seconds: what the kernel can't end by then must not hold its task for ever
+_OUR_FAULT = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+
+
+@dataclass(slots=True)
+class _Ending:
+    grace: float
+    signal: int
+    kill_at: float | None = None  # set by the first tick, which knows the time
+    rounds: int = 0  # of KILL
+    hopeless: bool = False  # all that is left may not be signalled by us
+
+
+@dataclass(slots=True)
+class _Running:
+    name: str
+    child: Child
+    popen: subprocess.Popen[bytes] | None = None
+    pump: Pump | None = None
+    ending: _Ending | None = None
+
+
+class ProcessExecutor:
+    """`masker` makes the filter for the output of a try that has secrets."""
+
+    def __init__(self, masker: Callable[[Sequence[str]], Filter]) -> None:
+        self._masker = masker
+        self._running: dict[str, _Running] = {}
+        self._ending: dict[str, _Running] = {}
+        self._silence: tuple[int, int] | None = None  # a pipe that nobody writes into
+
+    def start(self, launch: Launch) -> dict[str, Any]:
+        """The program runs; the handle names it on this machine, also for another dagrun.
+
+        Raises TaskFailed: `command_failed` if the program or its directory isn't there, `spawn_failed`
+        (platform) if the machine has no room.
+        """
+        with self._output(launch) as (output, pump):
+            popen = _spawn(launch, output)
+        self._running[launch.name] = _Running(launch.name, _watch(launch, popen), popen, pump)
+        return {
+            "pid": popen.pid,
+            "start": marks.start_ticks(popen.pid),
+            "boot": marks.boot_id(),
+            "try": launch.name,
+        }
+
+    def fileno(self, handle: Mapping[str, Any]) -> int | None:
+        """Readable when the process has ended; None where only polling helps.
+
+        The number stays the try's own until `poll` returns or raises, which closes it: unregister it then.
+        Once it was readable and `poll` answered None (a stopped try of which something still lives) it stays
+        silent.
+        """
+        return self._task(handle).child.fd
+
+    def poll(self, handle: Mapping[str, Any]) -> Exit | None:
+        """How it ended, once, or None while it runs. Raises TaskFailed (`lost`, platform) if nobody knows."""
+        task = self._task(handle)
+        if task.ending and not self._is_over(task, task.ending):
+            return None
+        try:
+            end = task.child.reap()
+        except TaskFailed:
+            self._forget(task)
+            raise
+        if end is not None:
+            self._forget(task)
+        return end
+
+    def stop(self, handle: Mapping[str, Any], grace: float, number: int = signal.SIGTERM) -> None:
+        """Its group has got the signal, at once; the next `tick` begins the grace period. May be repeated."""
+        task = self._task(handle)
+        task.ending = _Ending(grace, number)
+        self._ending[task.name] = task
+        _signal_group(task, number)
+
+    def tick(self, now: float) -> float | None:
+        """Carry on with what was stopped; returns the seconds until the next tick, None if nothing is due.
+
+        `now` is monotonic time. Poll the stopped tries after each tick.
+        """
+        table: list[marks.Process] = []  # read at most once a tick, however many tries are being ended
+        delays = []
+        for task in self._ending.values():
+            assert task.ending is not None
+            if (task.ending.kill_at is None or now >= task.ending.kill_at) and not table:
+                table = marks.processes()
+            delays.append(_carry_on(task, task.ending, now, table))
+        return min(delays, default=None)
+
+    def _task(self, handle: Mapping[str, Any]) -> _Running:
+        name = handle["try"]
+        if name not in self._running:
+            self._running[name] = _Running(name, ForeignChild(handle))
+        return self._running[name]
+
+    def _is_over(self, task: _Running, ending: _Ending) -> bool:
+        if not task.child.has_ended():
+            return False
+        if ending.hopeless or ending.rounds >= _KILL_ROUNDS or not _survivors(task, marks.processes()):
+            return True
+        self._hush(task)
+        return False
+
+    def _hush(self, task: _Running) -> None:
+        """A descriptor that stays readable would make the engine's loop spin; its number must stay taken."""
+        if task.child.fd is not None:
+            self._silence = self._silence or os.pipe()
+            os.dup2(self._silence[0], task.child.fd, inheritable=False)
+
+    def _forget(self, task: _Running) -> None:
+        del self._running[task.name]
+        self._ending.pop(task.name, None)
+        if task.child.fd is not None:
+            os.close(task.child.fd)
+        if task.popen:
+            task.popen.returncode = 0  # reaped by us; or Popen would reap the pid's next owner
+        if task.pump:
+            task.pump.finish()
+
+    @contextmanager
+    def _output(self, launch: Launch) -> Iterator[tuple[int, Pump | None]]:
+        """The descriptor for both output streams, with the pump behind it if there is something to mask."""
+        log = _open_log(launch)
+        if not launch.mask:
+            try:
+                yield log, None
+            finally:
+                os.close(log)
+            return
+        try:
+            pump = Pump(log, self._masker(launch.mask))
+        except (OSError, RuntimeError) as error:
+            os.close(log)
+            raise _no_room(launch, error) from error
+        try:
+            yield pump.sink, pump
+        except BaseException:
+            pump.release()
+            pump.finish()
+            raise
+        pump.release()
+
+
+def _spawn(launch: Launch, output: int) -> subprocess.Popen[bytes]:
+    """Without preexec_fn and changes of user, Popen uses vfork: the time doesn't grow with our memory."""
+    try:
+        return subprocess.Popen(
+            launch.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=launch.directory,
+            env={**launch.environment, marks.MARK: launch.name},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _cannot_run(launch, error) from error
+    except ValueError as error:  # a NUL in an argument, or "=" in the name of a variable
+        raise TaskFailed(
+            f'Cannot run program "{launch.argv[0]}": {error}', "command_failed", "runtime"
+        ) from error
+
+
+def _watch(launch: Launch, popen: subprocess.Popen[bytes]) -> Child:
+    try:
+        return watch(popen.pid)
+    except (OSError, RuntimeError) as error:  # no descriptor, no thread: nobody would learn its end
+        popen.kill()
+        popen.wait()
+        raise _no_room(launch, error) from error
+
+
+def _open_log(launch: Launch) -> int:
+    try:
+        return os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _no_room(launch, error) from error
+
+
+def _no_room(launch: Launch, error: Exception) -> TaskFailed:
+    return TaskFailed(f'Cannot start program "{launch.argv[0]}": {error}', "spawn_failed", platform=True)
+
+
+def _cannot_run(launch: Launch, error: OSError) -> TaskFailed:
+    text = (
+        f'Cannot run program "{launch.argv[0]}" (in directory "{launch.directory}"): '
+        f"error={error.errno}, {os.strerror(error.errno or 0)}"
+    )
+    if error.errno in _OUR_FAULT:
+        return TaskFailed(text, "spawn_failed", platform=True)
+    return TaskFailed(text, "command_failed", "runtime")
+
+
+def _carry_on(task: _Running, ending: _Ending, now: float, table: Sequence[marks.Process]) -> float:
+    if ending.kill_at is None:
+        ending.kill_at = now + ending.grace
+        marks.send(_escaped(task, table), ending.signal)
+    if now >= ending.kill_at:
+        _kill(task, ending, table)
+        return _HUNT_SECONDS
+    left = ending.kill_at - now
+    return min(left, _LOOK_AGAIN_SECONDS) if task.child.has_ended() else left
+
+
+def _kill(task: _Running, ending: _Ending, table: Sequence[marks.Process]) -> None:
+    _signal_group(task, signal.SIGKILL)
+    found = _survivors(task, table)
+    refused = marks.send(found, signal.SIGKILL)
+    ending.hopeless = bool(found) and len(refused) == len(found)
+    ending.rounds += 1
+
+
+def _signal_group(task: _Running, number: int) -> None:
+    if task.child.group is not None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(task.child.group, number)
+
+
+def _survivors(task: _Running, table: Sequence[marks.Process]) -> list[int]:
+    return marks.members(table, task.child.group, task.name)
+
+
+def _escaped(task: _Running, table: Sequence[marks.Process]) -> list[int]:
+    """What the signal to the group didn't reach."""
+    return [pid for pid in _survivors(task, table) if marks.group_of(pid) != task.child.group]

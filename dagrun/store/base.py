@@ -1,0 +1,231 @@
+"""The store's interface: rows, and the transaction through which everything is read and written.
+
+Rows are named tuples in the order of the table's columns, so they need no conversion: times are integers,
+microseconds since 1970 UTC; structured values are JSON text; truth values are 0 and 1. Who wants objects
+builds them from rows (`engine/`). Nothing here knows SQL.
+
+One clock is trusted: `Tx.now`, the database's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+
+class ProjectRow(NamedTuple):
+    id: int
+    name: str
+    created_at: int
+
+
+class RevisionRow(NamedTuple):
+    id: int
+    project_id: int
+    name: str  # the content digest
+    manifest: str  # JSON: path → [sha256, mode], or path → ["link", target]
+    created_at: int
+
+
+class SessionRow(NamedTuple):
+    id: int
+    uuid: str
+    project_id: int
+    workflow: str
+    session_time: int  # whole seconds, in microseconds
+    created_at: int
+
+
+class AttemptRow(NamedTuple):
+    id: int
+    session_id: int
+    number: int  # in its session, from 1
+    retry_name: str  # "" is the name of an attempt that was given none
+    revision_id: int
+    timezone: str
+    state: str  # the root's state once it is done; "running" before
+    version: int  # grows by one with every turn
+    cancel_requested: int
+    params: str  # JSON: the session parameters
+    options: str  # JSON: how it was asked to run (workspace, limits, what to skip)
+    resumed_from: int | None  # the attempt whose results it took over
+    owner: str  # JSON: host, pid and start of the process that runs it
+    error: str | None  # JSON {"kind", "message"}: why the attempt as a whole ended, where no task says it
+    created_at: int
+    finished_at: int | None
+
+
+class TaskRow(NamedTuple):
+    attempt_id: int
+    idx: int
+    parent: int | None
+    name: str  # full name
+    source: int  # index of the row, or of the task of the file, whose definition this one shares
+    upstreams: str | None  # JSON list of indexes; None: those of the file's task `source`
+    definition: str | None  # JSON, only where it isn't in the workflow's file
+    state: str
+    version: int
+    superseded: int
+    tries: int  # starts so far
+    retries: int  # how many of them were retries after a failure of the task's own
+    platform_retries: int
+    memo: str | None
+    lease: str | None
+    handle: str | None  # JSON: how the executor finds the running command
+    due_at: int | None
+    started_at: int | None
+    finished_at: int | None
+    stored: str | None
+    reset: str | None
+    exported: str | None
+    error: str | None  # JSON {"kind", "message", …}
+    reason: str | None
+    reused_from: int | None  # attempt in which the task really ran
+
+
+class TryRow(NamedTuple):
+    attempt_id: int
+    idx: int
+    try_number: int
+    started_at: int
+    finished_at: int
+    outcome: str  # success, failed, timed_out, lost, killed, again
+    exit_code: int | None
+    error: str | None
+    peak_memory: int | None  # bytes
+    cpu: int | None  # microseconds, user + system
+    log: str | None  # path below the store's log directory
+
+
+class MoveRow(NamedTuple):
+    """One transition of one task: the history, and the progress that people see."""
+
+    attempt_id: int
+    seq: int  # from 1 in each attempt
+    idx: int
+    before: str
+    after: str
+    at: int
+    reason: str | None
+
+
+class AttemptSummary(NamedTuple):
+    """One line of `dagrun attempts`."""
+
+    attempt: AttemptRow
+    session: SessionRow
+    project: str
+    revision: str
+
+
+class Tx(Protocol):
+    """One transaction. Methods named `find_…` give None when there is nothing; `get_…` raise NotFound."""
+
+    now: int
+
+    # -- projects, revisions, sessions
+
+    def ensure_project(self, name: str) -> ProjectRow: ...
+    def get_project(self, project_id: int) -> ProjectRow: ...
+    def find_project(self, name: str) -> ProjectRow | None: ...
+    def ensure_revision(self, project_id: int, name: str, manifest: str) -> RevisionRow: ...
+    def get_revision(self, revision_id: int) -> RevisionRow: ...
+    def find_revision(self, project_id: int, prefix: str) -> RevisionRow | None:
+        """By its digest or an unambiguous beginning of it. Raises UserError when several match."""
+
+    def latest_revision(self, project_id: int) -> RevisionRow | None: ...
+    def ensure_session(self, project_id: int, workflow: str, session_time: int, uuid: str) -> SessionRow:
+        """The session, made now with that uuid if it isn't there; locked until the transaction ends."""
+
+    def find_session(self, project_id: int, workflow: str, session_time: int) -> SessionRow | None: ...
+    def get_session(self, session_id: int) -> SessionRow: ...
+
+    # -- attempts
+
+    def insert_attempt(self, row: AttemptRow) -> AttemptRow:
+        """Insert; `id` and `number` of the given row are ignored and returned as the store chose them.
+
+        Raises Conflict when the session has an attempt of that retry name.
+        """
+
+    def lock_attempt(self, attempt_id: int) -> AttemptRow:
+        """The attempt's row, locked until the transaction ends. Raises NotFound."""
+
+    def get_attempt(self, attempt_id: int) -> AttemptRow: ...
+    def find_attempt(self, session_id: int, retry_name: str) -> AttemptRow | None: ...
+    def newest_attempt(self) -> AttemptRow | None:
+        """The attempt made last in this store."""
+
+    def newest_attempt_of_session(self, session_id: int) -> AttemptRow | None: ...
+    def newest_attempt_of_workflow(self, project_id: int, workflow: str) -> AttemptRow | None:
+        """The newest attempt of any session of the workflow."""
+
+    def save_attempt(self, row: AttemptRow) -> None:
+        """Update the columns that change: state, version, cancel_requested, owner, error, finished_at.
+
+        A running attempt has no `finished_at` and a done one has one: the database refuses anything else.
+        """
+
+    def list_attempts(
+        self, *, project_id: int | None = None, workflow: str | None = None, session_id: int | None = None,
+        states: Sequence[str] = (), before_id: int | None = None, limit: int = 100,
+    ) -> list[AttemptSummary]:  # fmt: skip
+        """Newest first."""
+
+    def live_attempts(self) -> list[AttemptRow]:
+        """All attempts that are not done, oldest first."""
+
+    # -- tasks
+
+    def insert_tasks(self, rows: Sequence[TaskRow]) -> None:
+        """One bulk insert."""
+
+    def save_tasks(self, rows: Sequence[TaskRow]) -> None:
+        """Update the columns that change: all from `state` on."""
+
+    def load_tasks(self, attempt_id: int, after_version: int = -1) -> list[TaskRow]:
+        """Rows with a version above that one, by index."""
+
+    def insert_tries(self, rows: Sequence[TryRow]) -> None: ...
+    def load_tries(self, attempt_id: int, idx: int | None = None) -> list[TryRow]:
+        """By index and number."""
+
+    def insert_moves(self, rows: Sequence[MoveRow]) -> None: ...
+    def load_moves(self, attempt_id: int, after_seq: int = 0) -> list[MoveRow]: ...
+
+
+class Store(Protocol):
+    """A database. Safe to use from several threads and several processes."""
+
+    url: str
+    id: str  # made with the store, stable; part of DAGRUN_TRY
+
+    def transaction(self) -> AbstractContextManager[Tx]:
+        """A writing transaction: commits at the end of the block, rolls back on an error.
+
+        A thread has one at a time. Where the store itself fails (disk full, connection lost, locked for a
+        minute), a UserError says what and where.
+        """
+
+    def reading(self) -> AbstractContextManager[Tx]:
+        """A reading transaction: one consistent view, blocks nobody."""
+
+    def changes(self) -> int:
+        """A number that grows when somebody else has changed something; costs microseconds.
+
+        Somebody else is another process, another store object or another thread; the calling thread's own
+        commits don't count. Only numbers of one thread can be compared.
+        """
+
+    def wait(self, seconds: float, since: int | None = None) -> None:
+        """Sleep until somebody else changes something, at most so long. A hint, never the truth.
+
+        `since` is what `changes()` gave before the caller last looked: what happened while it looked then
+        ends the wait at once.
+        """
+
+    def close(self) -> None: ...
+
+
+Rows = Iterable[tuple[object, ...]]

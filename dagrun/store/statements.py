@@ -1,0 +1,162 @@
+"""The statements, once for both databases, with SQLAlchemy.
+
+`generate.py` compiles them into `compiled.py`; at run time only that text is used. Parameters are positional,
+in the order in which they stand in the text, so that a row is its own parameters. To add a statement: write
+it here, run `make generate`, call it in `sql.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from sqlalchemy import Column, Select, Table, Update, bindparam, func, select
+from sqlalchemy.sql.expression import ClauseElement
+
+from dagrun.store import base
+from dagrun.store.tables import INT, attempts, meta, moves, projects, revisions, sessions, tasks, tries
+
+# Each dialect has its own: SQLAlchemy's common one knows no `on_conflict_do_nothing`.
+Insert: TypeAlias = Callable[[Table], Any]
+
+ROWS: dict[Table, Any] = {
+    projects: base.ProjectRow,
+    revisions: base.RevisionRow,
+    sessions: base.SessionRow,
+    attempts: base.AttemptRow,
+    tasks: base.TaskRow,
+    tries: base.TryRow,
+    moves: base.MoveRow,
+}
+
+
+def statements(insert: Insert) -> dict[str, ClauseElement]:
+    """Every statement by its name; what stands in groups below has no order of its own."""
+    return {
+        **_names(insert),
+        **_sessions(insert),
+        **_attempts(insert),
+        **_attempt_lists(),
+        **_tasks(insert),
+    }
+
+
+def fragments() -> dict[str, tuple[ClauseElement, ClauseElement]]:
+    """Ends of statements, each as (the whole, its beginning): the text is what the whole has more."""
+    every = _summaries()
+    # Without an OFFSET of our own SQLAlchemy adds one for SQLite, as a value outside a named parameter.
+    whole = (
+        every.order_by(attempts.c.id.desc()).limit(bindparam("limit", type_=INT)).offset(bindparam("offset", type_=INT))
+    )
+    return {"list_attempts_end": (whole, every)}
+
+
+def _names(insert: Insert) -> dict[str, ClauseElement]:
+    low, high = bindparam("low"), bindparam("high")
+    return {
+        "insert_store_id": insert(meta).on_conflict_do_nothing(),
+        "find_project": _rows(projects).where(_is(projects.c.name)),
+        "get_project": _rows(projects).where(_is(projects.c.id)),
+        "insert_project": _add(insert, projects),
+        "find_revision": _rows(revisions).where(_is(revisions.c.project_id), _is(revisions.c.name)),
+        "match_revisions": _rows(revisions)
+        .where(_is(revisions.c.project_id), revisions.c.name >= low, revisions.c.name < high)
+        .order_by(revisions.c.name),
+        "get_revision": _rows(revisions).where(_is(revisions.c.id)),
+        "latest_revision": _newest(revisions, revisions.c.project_id),
+        "insert_revision": _add(insert, revisions),
+    }
+
+
+def _sessions(insert: Insert) -> dict[str, ClauseElement]:
+    key = [_is(sessions.c.project_id), _is(sessions.c.workflow), _is(sessions.c.session_time)]
+    return {
+        "find_session": _rows(sessions).where(*key),
+        "claim_session": _rows(sessions).where(*key).with_for_update(),
+        "get_session": _rows(sessions).where(_is(sessions.c.id)),
+        "lock_session": _rows(sessions).where(_is(sessions.c.id)).with_for_update(),
+        "insert_session": _add(insert, sessions),
+    }
+
+
+def _attempts(insert: Insert) -> dict[str, ClauseElement]:
+    of_session = _is(attempts.c.session_id)
+    changing = ["state", "version", "cancel_requested", "owner", "error", "finished_at"]
+    return {
+        "insert_attempt": _add(insert, attempts).returning(attempts.c.id),
+        "highest_number": select(func.max(attempts.c.number)).where(of_session),
+        "get_attempt": _rows(attempts).where(_is(attempts.c.id)),
+        "lock_attempt": _rows(attempts).where(_is(attempts.c.id)).with_for_update(),
+        "find_attempt": _rows(attempts).where(of_session, _is(attempts.c.retry_name)),
+        "newest_attempt": _newest(attempts),
+        "newest_attempt_of_session": _newest(attempts, attempts.c.session_id),
+        "newest_attempt_of_workflow": _newest(attempts, attempts.c.project_id, attempts.c.workflow),
+        "save_attempt": _change(attempts, changing).where(_is(attempts.c.id)),
+        "live_attempts": _rows(attempts).where(attempts.c.finished_at.is_(None)).order_by(attempts.c.id),
+    }
+
+
+def _attempt_lists() -> dict[str, ClauseElement]:
+    return {
+        "list_attempts": _summaries(),
+        "where_project": _is(attempts.c.project_id),
+        "where_workflow": _is(attempts.c.workflow),
+        "where_session": _is(attempts.c.session_id),
+        "where_state": _is(attempts.c.state),
+        "where_before": attempts.c.id < bindparam("before_id"),
+    }
+
+
+def _tasks(insert: Insert) -> dict[str, ClauseElement]:
+    fields = base.TaskRow._fields
+    changing = list(fields[fields.index("state") :])
+    of_attempt = {table: _is(table.c.attempt_id) for table in (tasks, tries, moves)}
+    tries_in_order = _rows(tries).order_by(tries.c.idx, tries.c.try_number)
+    return {
+        "insert_task": insert(tasks),
+        "save_task": _change(tasks, changing).where(of_attempt[tasks], _is(tasks.c.idx)),
+        "load_tasks": _rows(tasks)
+        .where(of_attempt[tasks], tasks.c.version > bindparam("after_version"))
+        .order_by(tasks.c.idx),
+        "insert_try": insert(tries),
+        "load_tries": tries_in_order.where(of_attempt[tries]),
+        "load_tries_of_task": tries_in_order.where(of_attempt[tries], _is(tries.c.idx)),
+        "insert_move": insert(moves),
+        "load_moves": _rows(moves).where(of_attempt[moves], moves.c.seq > bindparam("after_seq")).order_by(moves.c.seq),
+    }
+
+
+def _is(key: Column[Any]) -> Any:
+    return key == bindparam(f"the_{key.name}")
+
+
+def _columns(table: Table) -> list[Column[Any]]:
+    return [table.c[name] for name in ROWS[table]._fields]
+
+
+def _rows(table: Table) -> Select[Any]:
+    return select(*_columns(table))
+
+
+def _add(insert: Insert, table: Table) -> Any:
+    """The row unless one of its keys is taken; its id comes from the database."""
+    names = [column.name for column in table.c if column.name != "id"]
+    return insert(table).values({name: bindparam(name) for name in names}).on_conflict_do_nothing()
+
+
+def _newest(table: Table, *keys: Column[Any]) -> Select[Any]:
+    newest = select(func.max(table.c.id)).where(*map(_is, keys))
+    return _rows(table).where(table.c.id == newest.scalar_subquery())
+
+
+def _change(table: Table, names: list[str]) -> Update:
+    return table.update().values({name: bindparam(name) for name in names})
+
+
+def _summaries() -> Select[Any]:
+    parts = (*_columns(attempts), *_columns(sessions))
+    return select(*parts, projects.c.name, revisions.c.name).select_from(
+        attempts.join(sessions, sessions.c.id == attempts.c.session_id)
+        .join(projects, projects.c.id == attempts.c.project_id)
+        .join(revisions, revisions.c.id == attempts.c.revision_id)
+    )

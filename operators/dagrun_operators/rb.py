@@ -1,0 +1,38 @@
+"""rb>: call a Ruby method in an interpreter of its own."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from dagrun.plugins.operator import Command, Ended, Succeeded, TaskContext
+
+from .interpreter import ruby
+from .languages import outcome, program, what_to_run
+from .scripts import Script, Secrets, command
+
+
+class Rb(Script):
+    """Run `runner.rb`, or the program in `script`. `require` is loaded first, from the project or a gem."""
+
+    options: ClassVar[tuple[str, ...]] = ("script", "require", "ruby", *Script.options)
+    namespaces: ClassVar[tuple[str, ...]] = ("rb",)
+
+    def run(self, task: TaskContext) -> Command:
+        params = task.params.with_defaults(*self.namespaces)
+        called = what_to_run(params, "rb")
+        arguments, files = program(params, called, "runner.rb")
+        feature = params.text("require", "")
+        # The runner loads the feature itself, so that an error in it reaches the task; a program of the
+        # user's doesn't.
+        before = ["-r", feature] if feature and called is None else []
+        after = [feature] if feature and called is not None else []
+        return command(
+            task,
+            params,
+            [*ruby(task, params), "-I", ".", *before, "--", *arguments, *after],
+            files=files,
+            secrets=Secrets(task),
+        )
+
+    def ended(self, task: TaskContext, end: Ended) -> Succeeded:  # noqa: ARG002
+        return outcome("Ruby", end)

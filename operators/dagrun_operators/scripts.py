@@ -1,0 +1,128 @@
+"""What sh>, py> and rb> share: the environment of a command, its secrets, and what it leaves behind.
+
+The contract with a command in any language: parameters as JSON in the file $DAGRUN_IN (also
+$DAGRUN_PARAMS_FILE), values to store as a JSON map in the file $DAGRUN_OUT, exit code 0 for success.
+DAGRUN_TRY and DAGRUN_TMP come from the engine. The operators only describe a command; the engine hands it to
+an executor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NoReturn
+
+from dagrun.plugins.operator import (
+    Command,
+    Ended,
+    Operator,
+    Params,
+    Succeeded,
+    TaskContext,
+    TaskFailed,
+    TryFile,
+)
+from dagrun.plugins.secrets import resolve_secrets
+
+PARAMS_FILE = "params.json"
+OUT_FILE = "out.json"
+CONTRACT = {
+    "DAGRUN_IN": TryFile(PARAMS_FILE),
+    "DAGRUN_PARAMS_FILE": TryFile(PARAMS_FILE),
+    "DAGRUN_OUT": TryFile(OUT_FILE),
+}
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class Script(Operator):
+    """Base of the operators that run a command."""
+
+    runs_in: ClassVar[str] = "engine"
+    options: ClassVar[tuple[str, ...]] = ("docker", "_env")
+
+    def ended(self, task: TaskContext, end: Ended) -> Succeeded:  # noqa: ARG002
+        if end.exit_code:
+            fail(f"Command failed with code {end.exit_code}", end)
+        return Succeeded(stored=written(end))
+
+
+class Secrets:
+    """Fills `${secret:…}` in and keeps the values, which must be masked in the output."""
+
+    def __init__(self, task: TaskContext) -> None:
+        self._task = task
+        self.values: list[str] = []
+
+    def fill(self, text: str) -> str:
+        """The text with its secrets. Any other `${word:…}` left in it fails the task, as in Digdag."""
+        return resolve_secrets(text, self._look_up, strict=True)
+
+    def _look_up(self, key: str) -> str:
+        value = self._task.secret(key)
+        self.values.append(value)
+        return value
+
+
+def command(
+    task: TaskContext,
+    params: Params,
+    argv: Sequence[str | TryFile],
+    *,
+    files: Mapping[str, str],
+    secrets: Secrets,
+    environment: Mapping[str, str] | None = None,
+    workdir_on_path: bool = False,
+) -> Command:
+    """The command of a script operator. `_env` wins over `environment`, the contract over both."""
+    own = own_environment(task, secrets)
+    return Command(
+        argv=argv,
+        environment={**(environment or {}), **own, **CONTRACT},
+        files={PARAMS_FILE: json.dumps(dict(params)), **files},
+        secrets=tuple(dict.fromkeys(secrets.values)),
+        image=params.optional_map("docker") or None,
+        workdir_on_path=workdir_on_path,
+    )
+
+
+def own_environment(task: TaskContext, secrets: Secrets) -> dict[str, str]:
+    """`_env` of the task itself, never an inherited one: it is where secrets are handed to a process."""
+    given = Params(Params(task.local).optional_map("_env") or {})
+    for name in given:
+        if not VARIABLE.match(name):
+            raise TaskFailed(f"_env: {name!r} can't be the name of a variable", "bad_option", "config")
+    return {name: secrets.fill(given.text(name)) for name, value in given.items() if value is not None}
+
+
+def written(end: Ended) -> dict[str, Any]:
+    """The values that the command wrote to $DAGRUN_OUT. Raises TaskFailed when that isn't a JSON map."""
+    try:
+        with open(os.path.join(end.directory, OUT_FILE), encoding="utf-8") as file:
+            text = file.read()
+        values = json.loads(text, parse_constant=refuse_constant) if text.strip() else {}
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:  # of JSON, or of UTF-8
+        raise TaskFailed(f"What was written to $DAGRUN_OUT is not JSON: {error}", "bad_output", "runtime") from None
+    if not isinstance(values, dict):
+        raise TaskFailed(
+            f'What was written to $DAGRUN_OUT must be a map, like {{"rows": 3}}; it is {text.strip()[:60]}',
+            "bad_output",
+            "runtime",
+        )
+    return values
+
+
+def refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def fail(message: str, end: Ended) -> NoReturn:
+    """Fail the task; its `_error` sees what it wrote to $DAGRUN_OUT before (features F03)."""
+    try:
+        stored = written(end)
+    except TaskFailed:
+        stored = {}  # the command's own failure is the news
+    raise TaskFailed(message, "command_failed", "runtime", facts={"stored": stored} if stored else None)

@@ -1,0 +1,93 @@
+"""sh>: run a shell script. All variables are in its environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import ClassVar
+
+from dagrun.plugins.operator import Command, Params, TaskContext, TaskFailed, TryFile, json_text
+
+from .scripts import VARIABLE, Script, Secrets, command
+
+SCRIPT_FILE = "runner.sh"
+LARGEST_VALUE = 100 * 1024  # bytes; Linux refuses to start a process with a variable of 128 KiB
+LARGEST_SUM = 1024 * 1024  # bytes; Linux refuses 2 MiB of variables and arguments together, dagrun's own included
+# Variables that decide which programs and libraries run, or where the shell looks. Only `_env` may set them:
+# a stored value or an option that is named by chance like one of them must not.
+PROTECTED = re.compile(
+    r"(PATH|HOME|SHELL|PWD|IFS|BASH_ENV|VIRTUAL_ENV|RUBYLIB|RUBYOPT|NODE_OPTIONS|NODE_PATH"
+    r"|(LD|DYLD|GEM|PERL|DAGRUN)_.*|PYTHON.*|PERL5.*)\Z"
+)
+
+
+class Sh(Script):
+    """Write the text to a file and run it with a shell."""
+
+    options: ClassVar[tuple[str, ...]] = ("shell", *Script.options)
+    namespaces: ClassVar[tuple[str, ...]] = ("sh",)
+
+    def run(self, task: TaskContext) -> Command:
+        params = task.params.with_defaults(*self.namespaces)
+        secrets = Secrets(task)
+        # Secrets become part of the text: inside single quotes a shell would not expand a variable in their
+        # place.
+        script = secrets.fill(params.text("_command"))
+        return command(
+            task,
+            params,
+            [*shell(params), TryFile(SCRIPT_FILE)],
+            files={SCRIPT_FILE: script},
+            secrets=secrets,
+            environment=variables(task, params),
+            workdir_on_path=True,
+        )
+
+
+def shell(params: Params) -> list[str]:
+    """The program that reads the script, with its arguments."""
+    given = params.list_("shell", ["/bin/sh"])
+    if not given:
+        raise TaskFailed("shell must name a program, like [bash, -e]; it is empty", "bad_option", "config")
+    words = Params({f"shell[{index}]": word for index, word in enumerate(given)})
+    return [words.text(name) for name in words]
+
+
+def variables(task: TaskContext, params: Params) -> dict[str, str]:
+    """The parameters as environment variables: text as it is, anything else as JSON."""
+    texts = {
+        name: value if isinstance(value, str) else json_text(value)
+        for name, value in params.items()
+        if value is not None and VARIABLE.match(name)
+    }
+    protected = sorted(name for name in texts if PROTECTED.match(name))
+    fitting, too_large = partition({name: text for name, text in texts.items() if name not in protected})
+    if protected:
+        task.warn(f"{', '.join(protected)}: only _env can set this in the environment, a parameter can't")
+    if too_large:
+        task.warn(
+            f"{', '.join(too_large)}: too large for the environment, or not a text that it can hold; "
+            "read such values from the JSON file $DAGRUN_IN"
+        )
+    return fitting
+
+
+def partition(texts: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """What fits into an environment, the small ones first, and the names of the others."""
+    sizes = {name: size(text) + len(name) + 2 for name, text in texts.items()}
+    names, total = set(), 0
+    for name in sorted(texts, key=sizes.__getitem__):
+        total += sizes[name]
+        if sizes[name] <= LARGEST_VALUE and total <= LARGEST_SUM:
+            names.add(name)
+    fitting = {name: text for name, text in texts.items() if name in names}
+    # The script itself is among the parameters; nobody misses it there when it is long.
+    return fitting, sorted(name for name in texts if name not in names and name != "_command")
+
+
+def size(text: str) -> int:
+    """Bytes of the text in an environment; more than any limit when it can't be there."""
+    try:
+        return LARGEST_SUM if "\0" in text else len(os.fsencode(text))
+    except UnicodeEncodeError:
+        return LARGEST_SUM
