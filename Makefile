@@ -1,0 +1,57 @@
+# Every target sets itself up: it makes .venv and installs into it what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Tests run on both cores of a small machine; more cores are used where they are.
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test soak check lint types floors format generate docs bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $(READY)
+
+setup: $(READY) ## make .venv, and a git hook that runs the quick checks
+	@if [ -d .git ]; then printf '#!/bin/sh\nexec make lint\n' > .git/hooks/pre-commit && chmod +x .git/hooks/pre-commit; fi
+
+demo: $(READY) ## run an example and show what came out
+	@$(BIN)/python -m examples.demo
+
+test: $(READY) ## run the tests (under 3 minutes on 2 cores)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
+
+soak: $(READY) ## run the slow tests
+	$(BIN)/python -m pytest -n $(WORKERS) -m soak
+
+check: lint types floors test ## everything that CI runs
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+floors: $(READY)
+	$(BIN)/lint-imports
+
+format: $(READY) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+generate: $(READY) ## write what is generated: the compiled statements, the schema
+	$(BIN)/python -m dagrun.store.generate
+
+bench: $(READY) ## measure, beside bare loops in the same run
+	$(BIN)/python -m benchmarks
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
