@@ -125,7 +125,8 @@ class Machine:
         if task.state != READY:
             return
         task.lease = lease
-        task.tries += 1
+        if task.error is not None or not task.memo:  # else it goes on with a try that asked to be called again
+            task.tries += 1
         if task.started_at is None:
             task.started_at = self.now
         self.move(task, RUNNING)
@@ -173,7 +174,7 @@ class Machine:
             # It reported before it noticed that its time was over. The limit is the limit.
             self.failed(task, Failure({"kind": "timed_out", "message": "the task ran out of time"}))
         elif isinstance(outcome, CallAgain):
-            task.memo = outcome.memo
+            task.memo, task.error = outcome.memo, None
             self.wait(task, outcome.due_at)
         else:
             self.succeeded(task, outcome)

@@ -26,6 +26,7 @@ from dagrun.engine.context import Context
 from dagrun.errors import PluginError, TaskFailed, WorkflowError
 from dagrun.plugins import host, registry
 from dagrun.plugins.operator import Again, Command, Ended, Operator, Result, Subtasks, Succeeded
+from dagrun.secrets.scopes import redirect
 
 SECOND = 1_000_000
 SINCE = "_since"  # in a memo: when the first call of a try with a time limit was made, microseconds
@@ -50,16 +51,17 @@ class Call:
     operator_name: str
     retry: Retry | None
     limits: Limits
-    hosted: bool = False
+    hosted: bool
     command: Command | None = None  # of the hosted operator's own, once it returned one
     since: int | None = None
+    waits_for: int | None = None  # the attempt whose end cuts a wait short
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a call needs of the process that makes it."""
 
-    javascript: Callable[[str], JavaScript]  # by zone
+    javascript: JavaScript
     secret_value: Callable[[str], str | None]
     write: Callable[[str], None]
     warned: Callable[[str], None]
@@ -73,7 +75,7 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
     retry: Retry | None = None
     try:
         params, local = evaluated(attempt, task, around)
-        name, command = operator_of(task, local)
+        name, command = operator_of(local)
         if name is None:
             return Success()
         params["_command"] = command
@@ -81,8 +83,9 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
             del params["_command"]
         redirects = params.pop("_secrets", None)
         typed = Params(params)
-        factory = registry.load(name)
-        operator = factory()
+        hosted = not registry.is_trusted(name) and name in registry.names()
+        # A third-party operator is never imported here: it answers for itself from its own process.
+        operator = Operator() if hosted else registry.load(name)()
         if operator.retries and params.get("_retry") is not None:
             retry = parse_retry(params["_retry"])
         limits = limits_of(Params(local))
@@ -106,7 +109,7 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
         start_required=around.start_required,
         redirects=redirects,
     )
-    call = Call(task, context, operator, name, retry, limits, hosted=not runs_in_engine(name, operator))
+    call = Call(task, context, operator, name, retry, limits, hosted)
     return check_time(call, around.now)
 
 
@@ -117,7 +120,7 @@ def evaluated(attempt: Attempt, task: Task, around: Surroundings) -> tuple[dict[
     inherited = {name: scope[name] for name in scope}
     inherited.update(builtins)
     names = [name for name in scope.template_names() if name not in builtins]
-    merged = evaluate(inherited, task.spec.config, around.javascript(attempt.timezone), templated=names)
+    merged = evaluate(inherited, task.spec.config, around.javascript.at(attempt.timezone, around.now / SECOND), templated=names)
     return merged, {key: part(merged.get(key), value) for key, value in task.spec.config.items()}
 
 
@@ -128,7 +131,7 @@ def part(merged: Any, own: Any) -> Any:
     return merged
 
 
-def operator_of(task: Task, local: Mapping[str, Any]) -> tuple[str | None, Any]:
+def operator_of(local: Mapping[str, Any]) -> tuple[str | None, Any]:
     """The operator's name and command, from the task's own keys alone: nothing inherited can take a task over (T-4)."""
     named = local.get("_type")
     if named is not None:
@@ -137,10 +140,6 @@ def operator_of(task: Task, local: Mapping[str, Any]) -> tuple[str | None, Any]:
         if key.endswith(">"):
             return key[:-1], value
     return None, None
-
-
-def runs_in_engine(name: str, operator: Operator) -> bool:
-    return operator.runs_in == "engine" and registry.is_trusted(name)
 
 
 def limits_of(local: Params) -> Limits:
@@ -199,22 +198,18 @@ def after_command(call: Call, end: Ended) -> Command | Outcome:
 
 def granted(call: Call) -> dict[str, str]:
     """The secrets that a third-party operator may ask for: those that the task's `_secrets` names."""
-    names = call.context.redirects if isinstance(call.context.redirects, Mapping) else {}
-    found = {}
-    for key in leaves(names):
-        value = call.context.secret_value(key)
-        if value is not None:
-            found[key] = value
-    return found
+    redirects = call.context.redirects
+    if not isinstance(redirects, Mapping):
+        return {}
+    values = {key: call.context.secret_value(redirect(redirects, key)) for key in leaves(redirects)}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def leaves(names: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted keys of a nested map."""
     found = []
     for key, value in names.items():
-        if isinstance(value, Mapping):
-            found += leaves(value, f"{prefix}{key}.")
-        else:
-            found.append(value if isinstance(value, str) else f"{prefix}{key}")
+        found += leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}"]
     return found
 
 
@@ -237,7 +232,7 @@ def concluded(call: Call, result: Result | Command | None) -> Command | Outcome:
         problem = TaskFailed(f"the operator returned {result!r} instead of a result", "operator_error", "runtime")
         return failure(call.task, problem, call.retry)
     try:
-        generated = compiled(call.task, result.subtasks) if result.subtasks else []
+        generated = compiled(call, result.subtasks) if result.subtasks else []
     except WorkflowError as problem:
         # As in Digdag, what was generated is looked at after the operator is done: its `_retry` doesn't apply.
         return failure(call.task, TaskFailed(str(problem), problem.kind, "config"), None)
@@ -253,6 +248,7 @@ def concluded(call: Call, result: Result | Command | None) -> Command | Outcome:
 def call_again(call: Call, again: Again) -> CallAgain:
     now = int(call.context.now * SECOND)
     due_at = now + int(again.after * SECOND)
+    call.waits_for = again.wake_on
     memo = dict(again.memo)
     if call.since is not None and call.limits.timeout is not None:
         memo[SINCE] = call.since
@@ -260,19 +256,20 @@ def call_again(call: Call, again: Again) -> CallAgain:
     return CallAgain(due_at, memo)
 
 
-def compiled(task: Task, wanted: Subtasks) -> list[Node]:
+def compiled(call: Call, wanted: Subtasks) -> list[Node]:
     """`^sub` from what an operator generated. Raises WorkflowError."""
-    if wanted.items:
-        group = {**wanted.options, **{item.name: item.config for item in wanted.items}}
-        nodes = compile_generated("^sub", group, task.full_name)
-        data = {item.name: item.data for item in wanted.items}
-        for node in nodes:
-            if node.parent == 0 and node.spec.name in data:
-                node.spec.data = data[node.spec.name]
-        return nodes
-    if wanted.config:
-        return compile_generated("^sub", mark_templates(wanted.config), task.full_name)
-    return []
+    name = call.task.full_name
+    if not wanted.items:
+        return compile_generated("^sub", mark_templates(wanted.config), name) if wanted.config else []
+    group = {**wanted.options, **{item.name: item.config for item in wanted.items}}
+    if call.hosted:  # its texts came through JSON
+        group = mark_templates(group)
+    nodes = compile_generated("^sub", group, name)
+    data = {item.name: item.data for item in wanted.items}
+    for node in nodes:
+        if node.parent == 0 and node.spec.name in data:
+            node.spec.data = data[node.spec.name]
+    return nodes
 
 
 # -- failures

@@ -1,0 +1,389 @@
+"""The worker: takes turns, runs the tasks that it claims, and watches their commands. One pass a call, one thread.
+
+    poll()   collect what ended, take the turns that are due, start what was claimed; returns when to call again
+
+All commands are watched in one selector: a pidfd is readable when its process has ended. Tasks that end together are
+reported in one turn, so that a chain of tasks costs one transaction a task and a crowd of them less.
+"""
+
+from __future__ import annotations
+
+import secrets as random_bytes
+import selectors
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Protocol
+
+from dagrun.core.events import CallAgain, Event, Failure, Finished, Move, OutOfTime, Success, Woken
+from dagrun.core.javascript import JavaScript
+from dagrun.core.machine import next_due
+from dagrun.core.state import STOPPING
+from dagrun.core.tree import Task
+from dagrun.engine import task as calls
+from dagrun.engine.attempt import Attempt
+from dagrun.engine.launch import Launcher, Prepared
+from dagrun.engine.rows import encode
+from dagrun.engine.turn import Turn, take_turn
+from dagrun.errors import TaskFailed
+from dagrun.logs.files import append_text, log_path, tail
+from dagrun.plugins.executor import Exit
+from dagrun.plugins.operator import Command, Ended
+from dagrun.store.base import Store, TryRow
+
+SECOND = 1_000_000
+LOOK_AROUND_SECONDS = 0.25  # so late at most is a kill from another process noticed
+
+
+class Observer(Protocol):
+    """Who is told what happens: the terminal, or nobody. Called in the worker's thread; must not block."""
+
+    def moved(self, attempt: Attempt, task: Task, move: Move) -> None: ...
+    def warned(self, text: str) -> None: ...
+    def logging(self, task: Task, path: str) -> None: ...
+    def logged(self, task: Task, path: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Try:
+    """One try of one task that this worker holds the claim of."""
+
+    attempt: Attempt
+    index: int
+    lease: str
+    number: int
+    started_at: int
+    log: str
+    call: calls.Call | None = None
+    prepared: Prepared | None = None
+    handle: Mapping[str, Any] | None = None
+    fd: int | None = None
+    deadline: float | None = None
+    stopped: bool = False
+    out_of_time: bool = False
+    wrote: bool = False
+    exit: Exit | None = None
+    masked: list[str] = field(default_factory=list)
+
+    @property
+    def task(self) -> Task:
+        return self.attempt.tree[self.index]
+
+
+@dataclass(slots=True)
+class Report:
+    """How a try ended, still to be told in a turn."""
+
+    attempt: Attempt
+    event: Event
+    row: TryRow | None = None
+
+
+class Worker:
+    """Works on the attempts that it was given, `slots` tasks at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        launcher: Launcher,
+        observer: Observer,
+        *,
+        slots: int,
+        secret_value: Callable[[str], str | None],
+        start_required: Callable[..., Any],
+    ) -> None:
+        self.store = store
+        self.launcher = launcher
+        self.observer = observer
+        self.slots = slots
+        self.secret_value = secret_value
+        self.start_required = start_required
+        self.attempts: dict[int, Attempt] = {}
+        self.tries: dict[tuple[int, int], Try] = {}
+        self.selector = selectors.DefaultSelector()
+        self.reports: list[Report] = []
+        self.deadlines: list[tuple[float, int, Try]] = []
+        self.numbers = count()
+        self.name = random_bytes.token_hex(6)
+        self.javascript = JavaScript()
+        self.changes = store.changes()
+        self.looked_at = time.monotonic()
+        self.wanted: set[int] = set()  # attempts whose next turn is due now
+
+    # -- one pass
+
+    def add(self, attempt: Attempt) -> None:
+        self.attempts[attempt.id] = attempt
+        self.wanted.add(attempt.id)
+
+    def poll(self) -> float:
+        """One pass. Returns the seconds after which the next one is due, if nothing ends before."""
+        self.collect()
+        self.look_at_clock()
+        self.look_around()
+        while self.reports or self.wanted:
+            self.report()
+        return self.delay()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until something ends, at most so long."""
+        self.selector.select(seconds)
+
+    def collect(self) -> None:
+        """Take up the commands that have ended."""
+        for key, _ in self.selector.select(0):
+            if isinstance(key.data, Try):
+                self.look_at(key.data)
+        for held in [held for held in self.tries.values() if held.stopped]:
+            self.look_at(held)
+
+    def look_at(self, held: Try) -> None:
+        if held.handle is None:
+            return
+        try:
+            found = self.launcher.executor.poll(held.handle)
+        except TaskFailed as problem:
+            self.unwatch(held)
+            self.ended(held, calls.failure(held.task, problem, held.call.retry if held.call else None))
+            return
+        if found is not None:
+            held.exit = found
+            self.unwatch(held)
+            self.command_ended(held, found)
+
+    def look_at_clock(self) -> None:
+        """End what ran out of time, and note which attempts have a task that is due."""
+        now = time.monotonic()
+        while self.deadlines and self.deadlines[0][0] <= now:
+            held = heappop(self.deadlines)[2]
+            if held.handle is not None and not held.stopped:
+                held.out_of_time = True
+                self.reports.append(Report(held.attempt, OutOfTime(held.index, held.lease)))
+        if self.launcher.executor.tick(now) is not None:
+            for held in [held for held in self.tries.values() if held.stopped]:
+                self.look_at(held)
+        wall = time.time_ns() // 1000
+        for attempt in self.attempts.values():
+            due = next_due(attempt.tree) if attempt.live.tree else 0
+            if due is not None and due <= wall:
+                self.wanted.add(attempt.id)
+
+    def look_around(self) -> None:
+        """Another process may have changed an attempt: a kill."""
+        now = time.monotonic()
+        if now - self.looked_at < LOOK_AROUND_SECONDS:
+            return
+        self.looked_at = now
+        changes = self.store.changes()
+        if changes != self.changes:
+            self.changes = changes
+            self.wanted.update(self.attempts)
+
+    def delay(self) -> float:
+        now = time.monotonic()
+        delays = [LOOK_AROUND_SECONDS]
+        if self.deadlines:
+            delays.append(self.deadlines[0][0] - now)
+        ticking = self.launcher.executor.tick(now)
+        if ticking is not None:
+            delays.append(ticking)
+        wall = time.time_ns() // 1000
+        for attempt in self.attempts.values():
+            due = next_due(attempt.tree) if attempt.live.tree else wall
+            if due is not None:
+                delays.append((due - wall) / SECOND)
+        return max(0.0, min(delays))
+
+    # -- turns
+
+    def report(self) -> None:
+        """Take a turn for each attempt of which something is to be told."""
+        reports, self.reports = self.reports, []
+        wanted, self.wanted = self.wanted, set()
+        by_attempt: dict[int, list[Report]] = {attempt: [] for attempt in wanted}
+        for one in reports:
+            by_attempt.setdefault(one.attempt.id, []).append(one)
+        for attempt_id, group in by_attempt.items():
+            if attempt_id in self.attempts:
+                self.turn(self.attempts[attempt_id], group)
+
+    def turn(self, attempt: Attempt, reports: Sequence[Report]) -> None:
+        """One turn, and what follows from it: tasks to start, to stop, an attempt that ended."""
+        free = max(0, self.slots - len(self.tries))
+        turn = take_turn(
+            self.store,
+            attempt.live,
+            [one.event for one in reports],
+            claim=free,
+            lease=self.lease,
+            tries=[one.row for one in reports if one.row],
+        )
+        attempt.row = turn.row
+        self.tell(attempt, turn)
+        for index in turn.claimed:
+            self.start(attempt, turn.tree[index])
+        self.stop_what_shall_end(attempt)
+        if turn.done:
+            self.attempt_ended(attempt)
+
+    def lease(self) -> str:
+        return f"{self.name}-{next(self.numbers)}"
+
+    def tell(self, attempt: Attempt, turn: Turn) -> None:
+        for move in turn.moves:
+            self.observer.moved(attempt, turn.tree[move.index], move)
+        for note in turn.notes:
+            self.observer.warned(note)
+
+    def stop_what_shall_end(self, attempt: Attempt) -> None:
+        for held in list(self.tries.values()):
+            if held.attempt is attempt and not held.stopped and held.handle is not None and held.task.state == STOPPING:
+                limits = held.call.limits if held.call else calls.Limits()
+                held.stopped = True
+                self.launcher.stop(held.handle, limits)
+
+    def attempt_ended(self, attempt: Attempt) -> None:
+        """Whoever waits for it is called now (`require>`)."""
+        if any(held.attempt is attempt for held in self.tries.values()):
+            return  # told to end, and not gone yet
+        del self.attempts[attempt.id]
+        self.launcher.attempt_ended(attempt, self.observer)
+        for other in self.attempts.values():
+            for index, waits_for in list(other.waits_for.items()):
+                if waits_for == attempt.id:
+                    del other.waits_for[index]
+                    self.reports.append(Report(other, Woken(index)))
+
+    # -- tries
+
+    def start(self, attempt: Attempt, task: Task) -> None:
+        """Call the operator of a claimed task; start its command, if it has one."""
+        assert task.lease is not None
+        now = time.time_ns() // 1000
+        path = log_path(self.launcher.state_dir, attempt.id, task.full_name, task.tries)
+        held = Try(attempt, task.index, task.lease, task.tries, now, path)
+        self.tries[attempt.id, task.index] = held
+        attempt.waits_for.pop(task.index, None)
+        attempt.variables().forget(task.index)
+        around = calls.Surroundings(
+            javascript=self.javascript,
+            secret_value=lambda key: self.secret(held, key),
+            write=lambda text: self.write(held, text),
+            warned=self.observer.warned,
+            start_required=lambda workflow, **wanted: self.start_required(attempt, workflow, **wanted),
+            project_dir=self.launcher.project_dir,
+            now=now,
+        )
+        call = calls.prepare(attempt, task, around)
+        if not isinstance(call, calls.Call):
+            self.ended(held, call)
+            return
+        held.call = call
+        self.carry_on(held, calls.run(call))
+
+    def carry_on(self, held: Try, result: Command | calls.Outcome) -> None:
+        """The operator asked for a command, or it is done."""
+        if not isinstance(result, Command):
+            self.ended(held, result)
+            return
+        assert held.call is not None
+        try:
+            self.launch(held, result)
+        except TaskFailed as problem:
+            self.ended(held, calls.failure(held.task, problem, held.call.retry))
+        except OSError as problem:
+            full = TaskFailed(f"the task can't be started: {problem}", "spawn_failed", "runtime", platform=True)
+            self.ended(held, calls.failure(held.task, full, held.call.retry))
+
+    def launch(self, held: Try, command: Command) -> None:
+        assert held.call is not None
+        if held.prepared is None:
+            held.prepared = self.launcher.prepare(held.attempt, held.task, held.number, held.call)
+        held.handle = self.launcher.start(held.prepared, command, held.log, held.masked)
+        held.fd = self.launcher.executor.fileno(held.handle)
+        if held.fd is not None:
+            self.selector.register(held.fd, selectors.EVENT_READ, held)
+        self.observer.logging(held.task, held.log)
+        held.wrote = True
+        limits = held.call.limits
+        if limits.timeout is not None and held.deadline is None:
+            held.deadline = time.monotonic() + limits.timeout
+            heappush(self.deadlines, (held.deadline, next(self.numbers), held))
+        if held.task.state == STOPPING:
+            held.stopped = True
+            self.launcher.stop(held.handle, limits)
+
+    def unwatch(self, held: Try) -> None:
+        held.handle = None
+        if held.fd is not None:
+            self.selector.unregister(held.fd)
+            held.fd = None
+
+    def command_ended(self, held: Try, found: Exit) -> None:
+        assert held.call is not None and held.prepared is not None
+        if held.out_of_time:
+            self.ended(held, calls.out_of_time(held.call))
+        elif held.stopped:
+            self.ended(held, Success())  # canceled: the result is dropped
+        else:
+            end = Ended(found.exit_code, held.prepared.io, tail(held.log))
+            self.carry_on(held, calls.after_command(held.call, end))
+
+    def ended(self, held: Try, outcome: calls.Outcome) -> None:
+        """The try is over: clean up, and report it in the next turn."""
+        del self.tries[held.attempt.id, held.index]
+        task = held.task
+        if held.prepared:
+            self.launcher.clean_up(held.prepared, failed=isinstance(outcome, Failure))
+        if held.wrote:
+            self.observer.logged(task, held.log)
+        if held.call and held.call.waits_for is not None:
+            held.attempt.waits_for[held.index] = held.call.waits_for
+        self.reports.append(
+            Report(held.attempt, Finished(held.index, held.lease, outcome), self.record(held, outcome))
+        )
+
+    def record(self, held: Try, outcome: calls.Outcome) -> TryRow | None:
+        """The history of the try. Polls of waiting operators leave none."""
+        if isinstance(outcome, CallAgain):
+            return None
+        error = None
+        word = "success"
+        if held.stopped and not held.out_of_time:
+            word = "killed"
+        elif isinstance(outcome, Failure):
+            kind = outcome.error["kind"]
+            word = kind if kind in ("timed_out", "lost") else "failed"
+            error = encode(outcome.error)
+        ended = held.exit
+        return TryRow(
+            held.attempt.id,
+            held.index,
+            held.number,
+            held.started_at,
+            time.time_ns() // 1000,
+            word,
+            ended.exit_code if ended else None,
+            error,
+            ended.peak_memory if ended else None,
+            int(ended.cpu_seconds * SECOND) if ended and ended.cpu_seconds is not None else None,
+            self.launcher.relative(held.log) if held.wrote else None,
+        )
+
+    # -- what operators ask for
+
+    def write(self, held: Try, text: str) -> None:
+        if not held.wrote:
+            self.observer.logging(held.task, held.log)
+            held.wrote = True
+        append_text(held.log, text)
+
+    def secret(self, held: Try, key: str) -> str | None:
+        value = self.secret_value(key)
+        if value is not None:
+            held.masked.append(value)
+        return value
+
+
