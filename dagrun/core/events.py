@@ -113,7 +113,16 @@ class Woken:
     index: int
 
 
-Event = Started | Claimed | Finished | OutOfTime | LeaseLost | Canceled | Abandoned | Woken
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The attempt isn't done at the time that its `sla` names; `tasks` are those that run then."""
+
+    alert: bool
+    fail: bool
+    tasks: Mapping[str, Any]
+
+
+Event = Started | Claimed | Finished | OutOfTime | LeaseLost | Canceled | Abandoned | Woken | Overdue
 
 
 @dataclass(slots=True)

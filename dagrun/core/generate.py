@@ -11,7 +11,7 @@ from typing import Any
 
 from dagrun.core.compiler import compile_generated
 from dagrun.core.config import merge
-from dagrun.core.events import Success
+from dagrun.core.events import Overdue, Success
 from dagrun.core.params import apply_reset
 from dagrun.core.reuse import reusable, take_over, transplanted
 from dagrun.core.state import SUCCESS
@@ -72,6 +72,26 @@ def handlers(tree: TaskTree, task: Task, data: Mapping[str, Any], notes: list[st
         notes.append(f"{task.full_name}: its _error is skipped: {problem}")
         return made
     return made + graft(tree, task, nodes, made)
+
+
+def sla_tasks(tree: TaskTree, event: Overdue) -> list[Task]:
+    """An alert, a failing task and the tasks of `sla` itself, below the root (spec/language A4)."""
+    root = tree.root
+    nodes: list[list[Node]] = []
+    if event.alert:
+        nodes.append([single(root, "^sla^alert", {"_type": "notify", "_command": "SLA violation detected"})])
+    if event.fail:
+        nodes.append([single(root, "^sla^fail", {"_type": "fail", "_command": "SLA violation"})])
+    if event.tasks:
+        nodes.append(compile_generated("^sla", event.tasks, root.full_name))
+    tasks: list[Task] = []
+    for group in nodes:
+        tasks += graft(tree, root, group, tasks)
+    return tasks
+
+
+def single(parent: Task, name: str, config: Mapping[str, Any]) -> Node:
+    return Node(0, None, f"{parent.full_name}{name}", TaskSpec(name, True, config))
 
 
 def facts(error: Mapping[str, Any]) -> dict[str, Any]:

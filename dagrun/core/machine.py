@@ -27,6 +27,7 @@ from dagrun.core.events import (
     LeaseLost,
     Move,
     OutOfTime,
+    Overdue,
     Started,
     Step,
     Success,
@@ -103,6 +104,8 @@ class Machine:
             case Woken(index):
                 if self.tree[index].state == WAITING:
                     self.wake(self.tree[index])
+            case Overdue():
+                self.overdue(event)
             case Started():
                 self.start()
             case Canceled(reason):
@@ -161,6 +164,14 @@ class Machine:
             if task.state == STOPPING and not task.superseded:
                 task.error = LOST
                 self.done(task, ERROR, reason)
+
+    def overdue(self, event: Overdue) -> None:
+        """Its tasks run at once, as members of the root; they hold the root open, and can fail it."""
+        root = self.tree.root
+        if root.state in (PLANNED, WAITING) and not self.tree.cancel_requested:
+            self.add(generate.sla_tasks(self.tree, event))
+            if root.state == PLANNED:
+                self.open(root)
 
     # -- how an operator ended
 

@@ -120,7 +120,9 @@ def evaluated(attempt: Attempt, task: Task, around: Surroundings) -> tuple[dict[
     inherited = {name: scope[name] for name in scope}
     inherited.update(builtins)
     names = [name for name in scope.template_names() if name not in builtins]
-    merged = evaluate(inherited, task.spec.config, around.javascript.at(attempt.timezone, around.now / SECOND), templated=names)
+    merged = evaluate(
+        inherited, task.spec.config, around.javascript.at(attempt.timezone, around.now / SECOND), templated=names
+    )
     return merged, {key: part(merged.get(key), value) for key, value in task.spec.config.items()}
 
 

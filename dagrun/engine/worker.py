@@ -164,7 +164,7 @@ class Worker:
         if self.launcher.executor.tick(now) is not None:
             for held in [held for held in self.tries.values() if held.stopped]:
                 self.look_at(held)
-        wall = time.time_ns() // 1000
+        wall = self.now()
         for attempt in self.attempts.values():
             due = next_due(attempt.tree) if attempt.live.tree else 0
             if due is not None and due <= wall:
@@ -189,7 +189,7 @@ class Worker:
         ticking = self.launcher.executor.tick(now)
         if ticking is not None:
             delays.append(ticking)
-        wall = time.time_ns() // 1000
+        wall = self.now()
         for attempt in self.attempts.values():
             due = next_due(attempt.tree) if attempt.live.tree else wall
             if due is not None:
@@ -228,6 +228,11 @@ class Worker:
         if turn.done:
             self.attempt_ended(attempt)
 
+    @staticmethod
+    def now() -> int:
+        """Microseconds since 1970 UTC."""
+        return time.time_ns() // 1000
+
     def lease(self) -> str:
         return f"{self.name}-{next(self.numbers)}"
 
@@ -249,7 +254,9 @@ class Worker:
         if any(held.attempt is attempt for held in self.tries.values()):
             return  # told to end, and not gone yet
         del self.attempts[attempt.id]
-        self.launcher.attempt_ended(attempt, self.observer)
+        warning = self.launcher.attempt_ended(attempt.id)
+        if warning:
+            self.observer.warned(warning)
         for other in self.attempts.values():
             for index, waits_for in list(other.waits_for.items()):
                 if waits_for == attempt.id:
@@ -261,7 +268,7 @@ class Worker:
     def start(self, attempt: Attempt, task: Task) -> None:
         """Call the operator of a claimed task; start its command, if it has one."""
         assert task.lease is not None
-        now = time.time_ns() // 1000
+        now = self.now()
         path = log_path(self.launcher.state_dir, attempt.id, task.full_name, task.tries)
         held = Try(attempt, task.index, task.lease, task.tries, now, path)
         self.tries[attempt.id, task.index] = held
@@ -341,9 +348,7 @@ class Worker:
             self.observer.logged(task, held.log)
         if held.call and held.call.waits_for is not None:
             held.attempt.waits_for[held.index] = held.call.waits_for
-        self.reports.append(
-            Report(held.attempt, Finished(held.index, held.lease, outcome), self.record(held, outcome))
-        )
+        self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), self.record(held, outcome)))
 
     def record(self, held: Try, outcome: calls.Outcome) -> TryRow | None:
         """The history of the try. Polls of waiting operators leave none."""
@@ -363,7 +368,7 @@ class Worker:
             held.index,
             held.number,
             held.started_at,
-            time.time_ns() // 1000,
+            self.now(),
             word,
             ended.exit_code if ended else None,
             error,
@@ -385,5 +390,3 @@ class Worker:
         if value is not None:
             held.masked.append(value)
         return value
-
-

@@ -1,0 +1,188 @@
+"""From a command to a running try: its workspace, its own directory, its environment, its executor.
+
+prepare   a workspace, filled, and the try's own directory beside it
+start     the command's files and environment, handed to the executor
+clean_up  both directories gone, unless they are kept; what an own workspace would lose is remembered
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dagrun.core.config import Params
+from dagrun.core.tree import Task
+from dagrun.engine.attempt import Attempt
+from dagrun.engine.task import Call, Limits
+from dagrun.engine.workspace import Workspace, Workspaces, inside
+from dagrun.errors import TaskFailed
+from dagrun.plugins.executor import Exit, Launch
+from dagrun.plugins.operator import Command, TryFile
+
+FORMS = ("own", "shared", "project")
+KEEP = ("never", "on_failure", "always")
+MOST_NAMED = 5  # files and tasks in the warning
+
+
+class ProcessLike(Protocol):
+    """The executor as the worker drives it: one thread, one selector (see executors/process.py)."""
+
+    def start(self, launch: Launch) -> Mapping[str, Any]: ...
+    def fileno(self, handle: Mapping[str, Any]) -> int | None: ...
+    def poll(self, handle: Mapping[str, Any]) -> Exit | None: ...
+    def stop(self, handle: Mapping[str, Any], grace: float, number: int = ...) -> None: ...
+    def tick(self, now: float) -> float | None: ...
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Where one try works. `io` is its own directory, `directory` its working directory."""
+
+    workspace: Workspace
+    attempt: Attempt
+    task_name: str
+    name: str
+    io: str
+    directory: str
+    keep: str
+    written: list[str] = field(default_factory=list)
+
+
+class Launcher:
+    """Starts and ends the commands of this process's tries."""
+
+    def __init__(
+        self, store_id: str, state_dir: str, project_dir: str, executor: ProcessLike, workspaces: Workspaces
+    ) -> None:
+        self.store_id = store_id
+        self.state_dir = state_dir
+        self.project_dir = project_dir
+        self.executor = executor
+        self.workspaces = workspaces
+        self.left: dict[int, dict[str, list[str]]] = {}  # attempt → task → files that its own workspace would lose
+
+    def prepare(self, attempt: Attempt, task: Task, number: int, call: Call) -> Prepared:
+        """Make and fill the workspace. Raises TaskFailed: outside_project, bad_option; OSError when the disk is full."""
+        form, index = workspace_of(attempt, task)
+        keep = one_of(call.context.params, call.context.local, "_keep", KEEP)
+        key = f"{attempt.id}.{task.index}.{number}"
+        workspace = self.workspaces.open(
+            form, attempt.id, task.index if form == "own" else index, number, key, attempt.manifest
+        )
+        try:
+            directory = inside(workspace.project, call.context.workdir)
+        except TaskFailed:
+            workspace.remove()
+            raise
+        return Prepared(workspace, attempt, task.full_name, f"{self.store_id}/{key}", workspace.io, directory, keep)
+
+    def start(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Mapping[str, Any]:
+        """Raises TaskFailed when it can't be started."""
+        if command.image is not None:
+            raise TaskFailed(
+                "a task with docker: needs the Docker executor, which this version of dagrun does not have; "
+                "it is not run on this machine instead. Take docker: away to run it here",
+                "bad_option",
+                "config",
+            )
+        for name, content in command.files.items():
+            write_private(os.path.join(prepared.io, name), content)
+            prepared.written.append(name)
+        return self.executor.start(
+            Launch(
+                name=prepared.name,
+                argv=[place(word, prepared.io) for word in command.argv],
+                environment=self.environment(prepared, command),
+                directory=prepared.directory,
+                log=log,
+                mask=tuple(dict.fromkeys((*command.secrets, *masked))),
+            )
+        )
+
+    def environment(self, prepared: Prepared, command: Command) -> dict[str, str]:
+        environment = dict(os.environ)
+        environment.update((name, place(word, prepared.io)) for name, word in command.environment.items())
+        environment["DAGRUN_TRY"] = prepared.name
+        environment["DAGRUN_TMP"] = prepared.workspace.tmp
+        if command.workdir_on_path:
+            environment["PATH"] = f"{environment.get('PATH', os.defpath)}:{prepared.directory}"
+        return environment
+
+    def stop(self, handle: Mapping[str, Any], limits: Limits) -> None:
+        self.executor.stop(handle, limits.grace, getattr(signal, f"SIG{limits.signal}"))
+
+    def clean_up(self, prepared: Prepared, *, failed: bool) -> None:
+        """Remove what the try had for itself. Secrets in its files go in any case."""
+        left = prepared.workspace.leftovers()
+        if left:
+            self.left.setdefault(prepared.attempt.id, {})[prepared.task_name] = left
+        if prepared.keep == "always" or (prepared.keep == "on_failure" and failed):
+            for name in prepared.written:
+                os.unlink(os.path.join(prepared.io, name))
+            return
+        prepared.workspace.remove()
+
+    def attempt_ended(self, attempt_id: int) -> str | None:
+        """Remove what the attempt shared; returns the warning about files that were lost, if any (features F78)."""
+        self.workspaces.close_attempt(attempt_id)
+        left = self.left.pop(attempt_id, None)
+        if not left:
+            return None
+        named = [f"  {task}: {shortened(files)}" for task, files in list(left.items())[:MOST_NAMED]]
+        if len(left) > MOST_NAMED:
+            named.append(f"  … and {len(left) - MOST_NAMED} tasks more")
+        return "\n".join(
+            [
+                "tasks wrote files into their own workspace, which is removed after each try:",
+                *named,
+                "  to hand files on: _workspace: shared on a group around the tasks, or _workspace: project, or dagrun run --in-place",
+            ]
+        )
+
+    def relative(self, log: str) -> str:
+        return os.path.relpath(log, self.state_dir)
+
+
+def workspace_of(attempt: Attempt, task: Task) -> tuple[str, int]:
+    """`_workspace` of the task or the nearest group around it, and the index of where it stands."""
+    tree = attempt.tree
+    for around in (task, *tree.ancestors(task)):
+        form = around.spec.config.get("_workspace")
+        if form is not None:
+            if form not in FORMS:
+                raise TaskFailed(f"_workspace can't be {form!r}; use own, shared or project", "bad_option", "config")
+            return str(form), around.index
+    return str(attempt.options.get("workspace", "own")), 0
+
+
+def one_of(params: Params, local: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+    if local.get(key) is None:
+        return allowed[0]
+    value = params.text(key)
+    if value not in allowed:
+        raise TaskFailed(f"{key} can't be {value!r}; use {', '.join(allowed)}", "bad_option", "config")
+    return value
+
+
+def place(word: str | TryFile, io: str) -> str:
+    return os.path.join(io, word.name) if isinstance(word, TryFile) else word
+
+
+def write_private(path: str, content: str | bytes) -> None:
+    """A file for its owner only: it may hold secrets."""
+    data = content.encode() if isinstance(content, str) else content
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def shortened(files: Sequence[str]) -> str:
+    shown = ", ".join(files[:MOST_NAMED])
+    return shown if len(files) <= MOST_NAMED else f"{shown} and {len(files) - MOST_NAMED} more"

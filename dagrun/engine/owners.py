@@ -1,0 +1,89 @@
+"""Who runs an attempt on this machine: a lock file that its process holds as long as it lives.
+
+Who can take the lock knows that the owner is dead, with no lease to wait for. The kernel lets go of the lock at any sort
+of death. `end_dead` then ends what the dead process left: its commands, its directories, and the attempt itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+
+from dagrun.core.events import Abandoned
+from dagrun.core.workflow import Workflow
+from dagrun.engine.rows import decode
+from dagrun.engine.turn import Live, take_turn
+from dagrun.errors import Conflict
+from dagrun.store.base import AttemptRow, Store
+
+
+class Ownership:
+    """The lock of one attempt, held until `release` or death."""
+
+    def __init__(self, state_dir: str, attempt_id: int) -> None:
+        self.path = lock_path(state_dir, attempt_id)
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self.fd)
+            raise Conflict(f"attempt {attempt_id} is run by another process") from None
+
+    def release(self) -> None:
+        os.unlink(self.path)
+        os.close(self.fd)
+
+
+def lock_path(state_dir: str, attempt_id: int) -> str:
+    return os.path.join(state_dir, "run", f"{attempt_id}.lock")
+
+
+def is_alive(state_dir: str, row: AttemptRow) -> bool:
+    """Whether a process runs the attempt. On another machine than this one nobody here can tell: yes."""
+    if decode(row.owner).get("host") != os.uname().nodename:
+        return True
+    try:
+        fd = os.open(lock_path(state_dir, row.id), os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def describe(row: AttemptRow) -> str:
+    """The process that runs it, for people."""
+    owner = decode(row.owner)
+    return f"process {owner.get('pid')} on {owner.get('host')}"
+
+
+def end_dead(
+    store: Store,
+    state_dir: str,
+    row: AttemptRow,
+    workflow: Workflow,
+    task_limit: int,
+    sweep: Callable[[str], list[int]],
+    sweep_work: Callable[[str, int], None],
+) -> int:
+    """End what is left of an attempt whose process is dead; returns the number of processes that were still alive.
+
+    First the processes, then the rows: when the attempt is done, nothing of it runs.
+    """
+    try:
+        lock = Ownership(state_dir, row.id)
+    except Conflict:
+        return 0  # somebody else is at it
+    try:
+        found = sweep(f"{store.id}/{row.id}.")
+        take_turn(store, Live(row.id, workflow, task_limit), [Abandoned()])
+        sweep_work(state_dir, row.id)
+        return len(found)
+    finally:
+        lock.release()
