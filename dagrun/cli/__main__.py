@@ -1,0 +1,5 @@
+"""`python -m dagrun.cli`."""
+
+from dagrun.cli import main
+
+main()
