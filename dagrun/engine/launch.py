@@ -69,9 +69,8 @@ class Launcher:
         form, index = workspace_of(attempt, task)
         keep = one_of(call.context.params, call.context.local, "_keep", KEEP)
         key = f"{attempt.id}.{task.index}.{number}"
-        workspace = self.workspaces.open(
-            form, attempt.id, task.index if form == "own" else index, number, key, attempt.manifest
-        )
+        place = task.index if form == "own" else index
+        workspace = self.workspaces.open(form, attempt.id, place, key, attempt.manifest)
         try:
             directory = inside(workspace.project, call.context.workdir)
         except TaskFailed:

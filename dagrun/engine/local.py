@@ -65,7 +65,7 @@ class Local:
 
     # -- starting
 
-    def submit(self, wanted: Submission, guard: Callable[[Tx], None] = lambda tx: None) -> Attempt:
+    def submit(self, wanted: Submission, guard: Callable[[Tx], None] = lambda _: None) -> Attempt:
         """Make the attempt and take it on, in one transaction; `guard` may look at the store first, and refuse."""
         with self.store.transaction() as tx:
             guard(tx)
@@ -91,8 +91,9 @@ class Local:
             self.ring()
             seconds = self.worker.poll()
             self.let_go()
+            pause = self.observer.tick()
             if self.worker.attempts:
-                self.worker.wait(self.until_alarm(seconds))
+                self.worker.wait(min(self.until_alarm(seconds), pause))
 
     def cancel(self, reason: str) -> None:
         """Ask every attempt to end; the loop goes on until they have."""

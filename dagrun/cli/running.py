@@ -1,0 +1,192 @@
+"""What `run` and `retry` share: opening the pieces, running an attempt to its end, and its exit code.
+
+A composition root: here the engine meets its store, executor, secrets and terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from dagrun.cli.opened import Opened
+from dagrun.cli.output import Output
+from dagrun.core.compiler import compile_workflow
+from dagrun.core.state import CANCELED, SUCCESS
+from dagrun.core.workflow import Workflow
+from dagrun.engine.attempt import Attempt
+from dagrun.engine.launch import Launcher
+from dagrun.engine.local import Local, Revision
+from dagrun.engine.owners import end_dead, is_alive
+from dagrun.engine.submit import TASK_LIMIT, Submission
+from dagrun.engine.workspace import Workspaces, sweep_work
+from dagrun.errors import NotFound
+from dagrun.executors.process import ProcessExecutor, sweep
+from dagrun.logs.files import log_path
+from dagrun.project.archive import Snapshot, snapshot
+from dagrun.project.loader import load_config, name_of, workflow_file
+from dagrun.secrets.mask import Masker
+from dagrun.secrets.scopes import LocalSecrets
+from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
+
+SLOTS_PER_CORE = 8
+KILLED = 6
+
+
+@dataclass
+class Runner:
+    """Everything that running an attempt of one project needs."""
+
+    opened: Opened
+    revision: Revision
+    project_id: int
+    output: Output
+    local: Local
+
+
+def compile_file(files: Any, path: str) -> Workflow:
+    """One workflow of a project. Raises WorkflowError."""
+    return compile_workflow(name_of(path), load_config(files, path))
+
+
+def current_revision(opened: Opened) -> tuple[str, dict[str, Any]]:
+    return snapshot(opened.project_dir, opened.state_dir)
+
+
+def store_revision(tx: Tx, opened: Opened, digest: str, manifest: Mapping[str, Any]) -> RevisionRow:
+    project = tx.ensure_project(opened.project_name)
+    text = json.dumps(manifest, separators=(",", ":"), ensure_ascii=False)
+    return tx.ensure_revision(project.id, digest, text)
+
+
+def revision_of(opened: Opened, row: RevisionRow) -> Revision:
+    """A stored revision with its files. Its workflows are compiled when they are asked for."""
+    manifest = json.loads(row.manifest)
+    files = Snapshot(manifest, os.path.join(opened.state_dir, "objects"))
+
+    def workflow(name: str) -> Workflow:
+        return compile_file(files, workflow_file(files, name))
+
+    return Revision(row, files, manifest, workflow)
+
+
+def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: int | None) -> Runner:
+    output = Output(out_is_terminal=os.isatty(1), err_is_terminal=os.isatty(2))
+    store = opened.store
+    launcher = Launcher(
+        store.id,
+        opened.state_dir,
+        opened.project_dir,
+        ProcessExecutor(Masker),
+        Workspaces(opened.project_dir, opened.state_dir),
+    )
+    secrets = LocalSecrets(opened.settings.values, os.environ)
+    local = Local(
+        store,
+        opened.state_dir,
+        launcher,
+        output,
+        revision,
+        slots=slots or SLOTS_PER_CORE * (os.cpu_count() or 1),
+        secret_value=secrets.get,
+        schedule_params=schedule_params,
+    )
+    return Runner(opened, revision, project_id, output, local)
+
+
+def schedule_params(workflow: Workflow, session_time: int) -> dict[str, Any]:
+    """`last_session_time` and `next_session_time` of a workflow with a schedule (spec/language B1)."""
+    if workflow.schedule is None:
+        return {}
+    from dagrun.core.schedule import neighbours
+
+    return neighbours(workflow, session_time)
+
+
+def run_to_end(runner: Runner, wanted: Submission, guard: Callable[[Tx], None], first_line: Callable[[Attempt], str]) -> int:
+    """Submit, run, and say how it ended; returns the exit code."""
+    attempt = runner.local.submit(wanted, guard)
+    runner.output.say(first_line(attempt))
+    with stopped_by_signals(runner.local):
+        runner.local.run()
+    runner.output.close()
+    tree = attempt.tree
+    state_dir = runner.opened.state_dir
+
+    def log_of(task: Any) -> str | None:
+        path = log_path(state_dir, attempt.id, task.full_name, task.tries)
+        return path if os.path.exists(path) else None
+
+    runner.output.summary(attempt, tree, log_of, retry_command(runner.opened, attempt))
+    if tree.root.state == SUCCESS:
+        return 0
+    return KILLED if tree.root.state == CANCELED else 1
+
+
+def retry_command(opened: Opened, attempt: Attempt) -> str:
+    words = ["dagrun", "retry", str(attempt.id)]
+    if os.path.realpath(opened.project_dir) != os.path.realpath(os.getcwd()):
+        words += ["--project", os.path.relpath(opened.project_dir)]
+    if opened.database:
+        words += ["--database", opened.database]
+    return shlex.join(words)
+
+
+class stopped_by_signals:  # noqa: N801  (used as a function)
+    """Ctrl-C and TERM cancel all attempts; a second one leaves no more grace."""
+
+    def __init__(self, local: Local) -> None:
+        self.local = local
+        self.before: dict[int, Any] = {}
+        self.count = 0
+
+    def __enter__(self) -> None:
+        # The loop's selector must wake up: Python's own handler writes into this pipe.
+        self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.wakeup = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
+        self.local.worker.selector.register(self.reader, 1, None)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.before[number] = signal.signal(number, self.stop)
+
+    def stop(self, number: int, frame: object) -> None:  # noqa: ARG002
+        with suppress(BlockingIOError):
+            os.read(self.reader, 100)
+        self.count += 1
+        if self.count == 1:
+            self.local.cancel("killed by Ctrl-C" if number == signal.SIGINT else f"killed by signal {number}")
+        else:
+            self.local.hurry()
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self.wakeup)
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+def end_dead_attempts(opened: Opened, say: Callable[[str], None]) -> None:
+    """End what processes that died left in this store, before anything new begins."""
+    store = opened.store
+    with store.reading() as tx:
+        rows = [row for row in tx.live_attempts() if not is_alive(opened.state_dir, row)]
+    for row in rows:
+        end_one(opened, store, row, say)
+
+
+def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], None]) -> None:
+    with store.reading() as tx:
+        session = tx.get_session(row.session_id)
+        revision = revision_of(opened, tx.get_revision(row.revision_id))
+    try:
+        workflow = revision.workflow(session.workflow)
+    except (NotFound, FileNotFoundError):
+        return  # its files are gone; nothing of it can be run on here
+    found = end_dead(store, opened.state_dir, row, workflow, TASK_LIMIT, sweep, sweep_work)
+    left = f", {found} of its processes were still there" if found else ""
+    say(f"attempt {row.id} of {session.workflow} was left by a process that died: ended it{left}")

@@ -1,0 +1,181 @@
+"""Revisions: immutable snapshots of a project directory, as files by content below `<state>/objects`.
+
+    snapshot(directory, state_dir) -> (digest, manifest)     every file of the project is among the objects then
+    Directory(path), Snapshot(manifest, objects)             the files of either, read in the same way
+
+A manifest tells for each path, with `/`, what is there: `["file", sha256, mode]`, `["link", target]`, or `["tree", ""]`
+for a directory that stays outside and is only linked to (`.git`, `.venv`, `node_modules`). An index remembers size and
+times of each file, so that an unchanged project costs one stat a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from dagrun.errors import UserError
+
+LINKED = frozenset({".git", ".venv", "node_modules"})
+LEFT_OUT = frozenset({".dagrun", ".digdag", "__pycache__"})
+IGNORE_FILES = (".dagrunignore", ".digdagignore")
+
+Manifest = dict[str, list[Any]]
+Ignored = Callable[[str], bool]
+
+
+# -- reading files
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The files of a directory, as they are now."""
+
+    path: str
+
+    def read(self, path: str) -> bytes:
+        with open(os.path.join(self.path, path), "rb") as file:
+            return file.read()
+
+    def paths(self) -> list[str]:
+        return [path for path, _ in walk(self.path, ignored_in(self.path))]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of a revision."""
+
+    manifest: Mapping[str, Any]
+    objects: str
+
+    def read(self, path: str) -> bytes:
+        """Links inside the project are followed. Raises FileNotFoundError."""
+        for _ in range(40):
+            entry = self.manifest.get(path)
+            if entry is None:
+                raise FileNotFoundError(path)
+            if entry[0] == "file":
+                with open(object_path(self.objects, entry[1]), "rb") as file:
+                    return file.read()
+            if entry[0] == "tree":
+                raise IsADirectoryError(path)
+            path = os.path.normpath(os.path.join(os.path.dirname(path), entry[1]))
+        raise OSError(f"{path}: too many links")
+
+    def paths(self) -> list[str]:
+        return [path for path, entry in self.manifest.items() if entry[0] == "file"]
+
+    def digest(self, path: str) -> str | None:
+        entry = self.manifest.get(path)
+        return entry[1] if entry and entry[0] == "file" else None
+
+
+def object_path(objects: str, digest: str) -> str:
+    return os.path.join(objects, digest[:2], digest[2:])
+
+
+# -- walking a project
+
+
+def walk(directory: str, ignored: Ignored) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file, link and linked-to directory of a project, by path in order."""
+    todo = [""]
+    found: list[tuple[str, os.stat_result]] = []
+    while todo:
+        prefix = todo.pop()
+        with os.scandir(os.path.join(directory, prefix) if prefix else directory) as entries:
+            for entry in entries:
+                path = f"{prefix}{entry.name}"
+                if entry.name in LEFT_OUT or entry.name.endswith(".pyc") or ignored(path):
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode) and entry.name not in LINKED:
+                    if not ignored(f"{path}/"):
+                        todo.append(f"{path}/")
+                elif status.st_mode & 0o170000 in (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR):
+                    found.append((path, status))
+    found.sort(key=lambda item: item[0])
+    yield from found
+
+
+def ignored_in(directory: str) -> Ignored:
+    """What the project's ignore file leaves out: gitignore syntax, in the project's top directory only."""
+    for name in IGNORE_FILES:
+        with suppress(FileNotFoundError), open(os.path.join(directory, name), encoding="utf-8") as file:
+            from pathspec import GitIgnoreSpec
+
+            return GitIgnoreSpec.from_lines(file).match_file
+    return lambda path: False
+
+
+# -- snapshots
+
+
+def snapshot(directory: str, state_dir: str) -> tuple[str, Manifest]:
+    """The project as it is now. Raises UserError for a file that can't be read."""
+    objects = os.path.join(state_dir, "objects")
+    index_path = os.path.join(state_dir, "index.json")
+    index = read_index(index_path)
+    fresh: dict[str, list[Any]] = {}
+    manifest: Manifest = {}
+    for path, status in walk(directory, ignored_in(directory)):
+        full = os.path.join(directory, path)
+        if stat.S_ISLNK(status.st_mode):
+            manifest[path] = ["link", os.readlink(full)]
+        elif stat.S_ISDIR(status.st_mode):
+            manifest[path] = ["tree", ""]
+        else:
+            known = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+            old = index.get(path)
+            if old is not None and old[:4] == known and os.path.exists(object_path(objects, old[4])):
+                digest = old[4]
+            else:
+                digest = keep(full, path, objects)
+            fresh[path] = [*known, digest]
+            manifest[path] = ["file", digest, status.st_mode & 0o777]
+    if fresh != index:
+        write_index(index_path, fresh)
+    text = json.dumps(manifest, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(), manifest
+
+
+def keep(full: str, path: str, objects: str) -> str:
+    """The file's content is among the objects; returns its digest."""
+    try:
+        with open(full, "rb") as file:
+            data = file.read()
+    except OSError as problem:
+        raise UserError(f"{path} can't be read: {problem.strerror}; mend it, or name it in .dagrunignore") from problem
+    digest = hashlib.sha256(data).hexdigest()
+    target = object_path(objects, digest)
+    if not os.path.exists(target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        part = f"{target}.{os.getpid()}"
+        with open(part, "wb") as file:
+            file.write(data)
+        os.replace(part, target)
+    return digest
+
+
+def read_index(path: str) -> dict[str, list[Any]]:
+    """What is known of the files. A file as young as the index may have changed since without showing it: left out."""
+    try:
+        written = os.stat(path).st_mtime_ns
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            found: dict[str, list[Any]] = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return {name: entry for name, entry in found.items() if max(entry[1], entry[2]) < written - 10_000_000}
+
+
+def write_index(path: str, index: Mapping[str, list[Any]]) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    part = f"{path}.{os.getpid()}"
+    with open(part, "w", encoding="utf-8", errors="surrogateescape") as file:
+        json.dump(index, file, ensure_ascii=False)
+    os.replace(part, path)

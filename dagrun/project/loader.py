@@ -1,0 +1,144 @@
+"""From a command line's words and a project's files to the map of a workflow file; every error names the file.
+
+A project is `--project`, else the current directory if the named file lies directly in it, else the file's directory. A
+`.dig` file in its top directory is a workflow; a `.yml` or `.yaml` file is one if it is named, or has a top-level key that
+starts with `+` (architecture 7, spec/language 1.1).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable
+from typing import Protocol
+
+from dagrun.core.config import Map
+from dagrun.core.yaml import decode, load, resolve_include
+from dagrun.errors import NotFound, UserError, WorkflowError
+
+SUFFIXES = (".dig", ".yml", ".yaml")
+LARGEST_FILE = 10_000_000  # bytes
+
+
+class Files(Protocol):
+    def read(self, path: str) -> bytes: ...
+    def paths(self) -> list[str]: ...
+
+
+def find_project(named: str, project: str | None, cwd: str) -> tuple[str, str]:
+    """The project directory and the workflow file in it. Raises NotFound, UserError."""
+    if project is not None:
+        directory = os.path.abspath(os.path.join(cwd, project))
+        if not os.path.isdir(directory):
+            raise NotFound("directory", project)
+        inside = os.path.relpath(os.path.join(directory, named), directory)
+    else:
+        path = os.path.abspath(os.path.join(cwd, named))
+        directory, inside = os.path.split(path)
+    return directory, existing_file(directory, inside, named)
+
+
+def existing_file(directory: str, inside: str, named: str) -> str:
+    if inside.startswith(".."):
+        raise UserError(f"{named} is outside of the project directory {directory}; name another with --project")
+    if inside.endswith(SUFFIXES):
+        if os.path.isfile(os.path.join(directory, inside)):
+            refuse_twin(directory, inside)
+            return inside
+    else:
+        for suffix in SUFFIXES:
+            if os.path.isfile(os.path.join(directory, inside + suffix)):
+                refuse_twin(directory, inside + suffix)
+                return inside + suffix
+    raise NotFound("workflow", named, candidates(directory), hint="go to its directory, or name the project with --project")
+
+
+def candidates(directory: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(directory) if name.endswith(SUFFIXES))
+    except OSError:
+        return []
+
+
+def refuse_twin(directory: str, file: str) -> None:
+    stem = file.rpartition(".")[0]
+    twins = [stem + suffix for suffix in SUFFIXES if os.path.isfile(os.path.join(directory, stem + suffix))]
+    if len(twins) > 1:
+        raise UserError(f"{' and '.join(twins)} would be one workflow; rename or delete one of them")
+
+
+def name_of(file: str) -> str:
+    """The workflow's name: the file's, without its suffix."""
+    base = posixpath.basename(file)
+    for suffix in SUFFIXES:
+        if base.endswith(suffix):
+            return base.removesuffix(suffix)
+    return base
+
+
+def workflow_files(files: Files) -> list[str]:
+    """The `.dig` files in the project's top directory, and those of YAML that hold tasks (spec/language L1, L4)."""
+    found = []
+    for path in files.paths():
+        if "/" in path or path.startswith("."):
+            continue
+        if path.endswith(".dig") or (path.endswith(SUFFIXES) and holds_tasks(files, path)):
+            found.append(path)
+    return found
+
+
+def holds_tasks(files: Files, path: str) -> bool:
+    return any(line.startswith((b"+", b'"+', b"'+")) for line in files.read(path).splitlines())
+
+
+def workflow_file(files: Files, name: str) -> str:
+    """The file of the workflow of that name. Raises NotFound."""
+    paths = files.paths()
+    for suffix in SUFFIXES:
+        if f"{name}{suffix}" in paths:
+            return f"{name}{suffix}"
+    raise NotFound("workflow", name, [name_of(path) for path in paths if path.endswith(".dig") and "/" not in path])
+
+
+def load_config(files: Files, path: str) -> Map:
+    """The map of a workflow file with all that it includes; a file below the top gets its `_workdir` (L24).
+
+    Raises WorkflowError, FileNotFoundError.
+    """
+    return load(read_text(files, path), path, include_reader(files))
+
+
+def include_reader(files: Files) -> Callable[[str, str], tuple[str, str]]:
+    """What `core.yaml.load` asks for an included file."""
+
+    def include(including: str, path: str) -> tuple[str, str]:
+        target = resolve_include(including, path)
+        try:
+            return target, read_text(files, target)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise WorkflowError(
+                f"the included file {path} isn't there",
+                kind="include_not_found",
+                hint=f"its path is relative to {posixpath.dirname(including) or 'the project directory'}",
+            ) from None
+
+    return include
+
+
+def read_text(files: Files, path: str) -> str:
+    try:
+        data = files.read(path)
+    except PermissionError:
+        raise WorkflowError(
+            "the file can't be read: permission denied", kind="not_readable", file=path, hint=f"chmod u+r {path}"
+        ) from None
+    except IsADirectoryError:
+        raise WorkflowError("this is a directory, not a workflow file", kind="not_readable", file=path) from None
+    if len(data) > LARGEST_FILE:
+        raise WorkflowError(
+            f"the file has {len(data):,} bytes; at most {LARGEST_FILE:,} are read",
+            kind="file_too_large",
+            file=path,
+            hint="split it: call> runs another file",
+        )
+    return decode(data, path)
