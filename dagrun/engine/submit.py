@@ -11,7 +11,7 @@ from typing import Any
 
 from dagrun.core.events import Started
 from dagrun.core.machine import step
-from dagrun.core.resume import Plan, build_tree
+from dagrun.core.reuse import Plan, build_tree
 from dagrun.core.state import DONE
 from dagrun.core.workflow import Workflow
 from dagrun.engine.rows import encode, to_row

@@ -1,0 +1,223 @@
+"""`dagrun run`: run a workflow of this directory, or go on with its last attempt that failed (features, section 0)."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from dagrun.cli.opened import Opened, project_options
+from dagrun.cli.params import param_options, read_params
+from dagrun.cli.running import (
+    compile_file,
+    current_revision,
+    end_dead_attempts,
+    make_runner,
+    revision_of,
+    run_to_end,
+    store_revision,
+)
+from dagrun.core.resume import one_task
+from dagrun.core.session import (
+    bad_session_time,
+    format_time,
+    parse_session_time,
+    start_of_day,
+    start_of_hour,
+    whole_seconds,
+)
+from dagrun.core.state import SUCCESS
+from dagrun.core.workflow import Workflow
+from dagrun.core.zone import zone
+from dagrun.engine.attempt import Attempt
+from dagrun.engine.local import PROJECT_PARAMS
+from dagrun.engine.owners import describe
+from dagrun.engine.submit import Submission
+from dagrun.errors import Conflict, UserError
+from dagrun.project.archive import Directory
+from dagrun.project.loader import find_project
+from dagrun.store.base import AttemptRow, Tx
+
+
+@click.command("run", short_help="Run a workflow.")
+@click.argument("workflow")
+@click.argument("task", required=False)
+@project_options
+@param_options
+@click.option("--session", "-t", default=None, metavar="TIME", help="Session time: daily, hourly, schedule, last, or a date.")
+@click.option("-a", "--rerun", "--all", is_flag=True, help="Start afresh, whatever the last attempt did.")
+@click.option("-s", "--start", metavar="+TASK", help="Run this task and everything after it.")
+@click.option("-g", "--goal", metavar="+TASK", help="Run this task, and what it needs if that isn't done; nothing else.")
+@click.option("-e", "--end", metavar="+TASK", help="Don't run this task and what follows.")
+@click.option("--in-place", is_flag=True, help="Run tasks in the project directory itself.")
+@click.option("-d", "--dry-run", is_flag=True, help="Show what would run; run and record nothing.")
+@click.option("-E", "--show-params", is_flag=True, help="Show the parameters of each task, with --dry-run.")
+@click.option("--max-task-threads", type=int, metavar="N", help="So many tasks at once; 8 a core by default.")
+def command(**given: Any) -> int:
+    """Run a workflow: a file of this directory, or the path of one.
+
+    If its newest attempt failed or was killed, the run goes on from there; --rerun starts afresh.
+    """
+    return Run(**given).main()
+
+
+@dataclass
+class Run:
+    workflow: str
+    task: str | None
+    project: str | None
+    database: str | None
+    params: tuple[str, ...]
+    params_file: str | None
+    session: str | None
+    rerun: bool
+    start: str | None
+    goal: str | None
+    end: str | None
+    in_place: bool
+    dry_run: bool
+    show_params: bool
+    max_task_threads: int | None
+
+    def main(self) -> int:
+        self.check_options()
+        directory, file = find_project(self.workflow, self.project, os.getcwd())
+        self.opened = Opened(directory, self.database)
+        files = Directory(directory)
+        found = compile_file(files, file)
+        self.given = read_params(self.opened.settings.params, self.params_file, self.params)
+        if self.project is not None and os.path.realpath(directory) != os.path.realpath(os.getcwd()):
+            self.given["_project_path"] = directory
+        self.check_tasks(found)
+        from dagrun.cli.checking import warn_before_run
+
+        warn_before_run(files, found)
+        if self.dry_run:
+            from dagrun.cli.planning import print_plan
+
+            return print_plan(found, self.given, self.session_time(found), show_params=self.show_params)
+        return self.really(found)
+
+    def check_options(self) -> None:
+        for one, other in (("start", "goal"), ("goal", "end"), ("rerun", "start"), ("rerun", "goal")):
+            if getattr(self, one) and getattr(self, other):
+                raise click.UsageError(f"--{one} and --{other} can't be used together")
+
+    def check_tasks(self, workflow: Workflow) -> None:
+        for pattern in (self.task, self.start, self.goal, self.end):
+            if pattern is not None:
+                one_task(workflow, pattern)
+
+    def really(self, workflow: Workflow) -> int:
+        def say(text: str) -> None:
+            click.echo(text, err=True)
+
+        end_dead_attempts(self.opened, say)
+        digest, manifest = current_revision(self.opened)
+        with self.opened.store.transaction() as tx:
+            row = store_revision(tx, self.opened, digest, manifest)
+            before = self.newest(tx, row.project_id, workflow)
+            at = self.time_of_session(tx, workflow, before)
+        if before is not None:
+            if before.finished_at is None:
+                raise Conflict(f"attempt {before.id} of this session is running ({describe(before)})")
+            if before.state == SUCCESS and not self.selects and not self.rerun:
+                say(f"{self.name(workflow, at)}: attempt {before.id} succeeded already, nothing to do; --rerun runs it again")
+                return 0
+        runner = make_runner(self.opened, revision_of(self.opened, row), row.project_id, slots=self.max_task_threads)
+        goes_on = before is not None and not self.rerun
+        wanted = self.submission(workflow, row, at, before if goes_on else None)
+
+        def guard(tx: Tx) -> None:
+            session = tx.find_session(row.project_id, workflow.name, at)
+            newest = tx.newest_attempt_of_session(session.id) if session else None
+            if newest is not None and newest.finished_at is None:
+                raise Conflict(f"attempt {newest.id} of this session is running ({describe(newest)})")
+
+        def first_line(attempt: Attempt) -> str:
+            text = f"{self.name(workflow, at)}: attempt {attempt.id}"
+            return f"{text} goes on with attempt {before.id}" if goes_on and before else text
+
+        return run_to_end(runner, wanted, guard, first_line)
+
+    @property
+    def selects(self) -> bool:
+        return any((self.task, self.start, self.goal, self.end))
+
+    def name(self, workflow: Workflow, at: int) -> str:
+        return f"{workflow.name}@{format_time(at, zone(workflow.timezone))}"
+
+    # -- which session
+
+    def newest(self, tx: Tx, project_id: int, workflow: Workflow) -> AttemptRow | None:
+        """The attempt that decides what happens: of the session asked for, else the workflow's newest if it can go on."""
+        if self.session is not None and self.session != "last":
+            session = tx.find_session(project_id, workflow.name, self.session_time(workflow))
+            return tx.newest_attempt_of_session(session.id) if session else None
+        newest = tx.newest_attempt_of_workflow(project_id, workflow.name)
+        if newest is None or (newest.state == SUCCESS and not self.selects and not self.rerun):
+            session = tx.find_session(project_id, workflow.name, self.session_time(workflow))
+            if session is None or newest is None:
+                return None
+            # Everything runs, as a new attempt of today's session.
+            self.rerun = True
+            return tx.newest_attempt_of_session(session.id)
+        return newest
+
+    def time_of_session(self, tx: Tx, workflow: Workflow, before: AttemptRow | None) -> int:
+        if before is not None:
+            return tx.get_session(before.session_id).session_time
+        return self.session_time(workflow)
+
+    def session_time(self, workflow: Workflow) -> int:
+        """As `--session` says (spec/cli 3.2); by default the last instant of the schedule, else today 00:00."""
+        place = zone(workflow.timezone)
+        now = time.time_ns() // 1000
+        if self.session in (None, "last", "schedule"):
+            if workflow.schedule is not None:
+                from dagrun.core.schedule import last_instant
+
+                return last_instant(workflow, now)
+            if self.session == "schedule":
+                raise UserError(f"--session schedule: {workflow.file} has no schedule")
+            return start_of_day(now, place)
+        if self.session == "daily":
+            return start_of_day(now, place)
+        if self.session == "hourly":
+            return start_of_hour(now, place)
+        assert self.session is not None
+        at = parse_session_time(self.session, place)
+        if at is None:
+            raise bad_session_time(self.session)
+        return whole_seconds(at)
+
+    # -- what to start
+
+    def submission(self, workflow: Workflow, row: Any, at: int, before: AttemptRow | None) -> Submission:
+        from uuid import uuid4
+
+        from dagrun.cli.resuming import plan_for_run
+
+        options: dict[str, Any] = {PROJECT_PARAMS: self.given}
+        if self.in_place:
+            options["workspace"] = "project"
+        plan = None
+        if before is not None or self.selects:
+            plan = plan_for_run(self.opened, workflow, row, before, self.given, self)
+        with self.opened.store.reading() as tx:
+            session = tx.find_session(row.project_id, workflow.name, at)
+            named = session is not None and tx.newest_attempt_of_session(session.id) is not None
+        return Submission(
+            workflow=workflow,
+            project_id=row.project_id,
+            revision=row,
+            session_time=at,
+            params=self.given,
+            retry_name=str(uuid4()) if named else "",
+            options=options,
+            plan=plan,
+            resumed_from=before.id if before is not None else None,
+        )
