@@ -38,7 +38,8 @@ class Masker:
             return chunk
         data = self._kept + chunk
         safe = len(data) - self._open_end(data)
-        shown, done = [], 0
+        shown: list[bytes] = []
+        done = 0
         for match in self._pattern.finditer(data):
             if match.start() >= safe:
                 break

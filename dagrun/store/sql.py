@@ -1,15 +1,17 @@
-"""The store on SQLite and PostgreSQL: one implementation of `base.Store` and `base.Tx`.
+"""The store on a database: one implementation for SQLite and PostgreSQL.
 
-The statements are text, compiled ahead (`compiled.py`); what differs between the databases stands in `dialects.py`.
+The statements come as text from `compiled.py`; what differs between the databases is behind `dialects.Database`.
+Nothing here imports SQLAlchemy, Alembic or a driver: a store at the newest version is opened and used without them.
 """
 
 from __future__ import annotations
 
-import threading
-import uuid
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from threading import get_ident
+from time import monotonic
+from typing import Any, NamedTuple, TypeVar
 
 from dagrun.errors import Conflict, NotFound, UserError
 from dagrun.store.base import (
@@ -19,245 +21,344 @@ from dagrun.store.base import (
     ProjectRow,
     RevisionRow,
     SessionRow,
+    Store,
     TaskRow,
     TryRow,
 )
-from dagrun.store.dialects import Dialect, Postgres, Sqlite
+from dagrun.store.compiled import HEAD
+from dagrun.store.dialects import Database, choose
 
-Row = TypeVar("Row", bound=tuple[Any, ...])
+Row = TypeVar("Row", bound=NamedTuple)
 
-STATE = TaskRow._fields.index("state")
-SESSION_COLUMNS = len(SessionRow._fields)
-ATTEMPT_COLUMNS = len(AttemptRow._fields)
-LAST_CHARACTER = "\U0010ffff"  # behind every text that begins alike
+_STATE = TaskRow._fields.index("state")  # the columns of a task from here on change
+_ATTEMPT_END = len(AttemptRow._fields)
+_SESSION_END = _ATTEMPT_END + len(SessionRow._fields)
+_LAST_CHARACTER = "\U0010ffff"
 
 
-def open_store(url: str, *, durable: str = "normal") -> SqlStore:
-    """Open the store, made or brought up to date if need be.
+def open_store(url: str, *, durable: str = "normal") -> Store:
+    """The store at a URL or path, made or migrated if it has to be.
 
-    `url` is `sqlite:///path`, a bare path, or `postgresql://…`. `durable` (SQLite): `normal` survives the death of any
-    process, `full` also a loss of power. Raises UserError when it can't be opened.
+    `durable`, for SQLite: "normal" survives the death of the process at any point, "full" a loss of power too.
+    Raises UserError when there can be no store or it is a newer program's.
     """
-    if url.startswith(("postgresql://", "postgres://")):
-        return SqlStore(Postgres(url))
-    scheme, separator, path = url.partition("://")
-    if separator and scheme != "sqlite":
-        raise UserError(f"{url}: unknown kind of database; use sqlite:///path or postgresql://host/name")
-    return SqlStore(Sqlite(path.removeprefix("/") if separator else url, durable))
+    database = choose(url, durable)
+    try:
+        return SqlStore(database, _prepare(database))
+    except BaseException:
+        database.close()
+        raise
 
 
 class SqlStore:
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
-        self.url = dialect.url
-        self.busy = threading.local()
-        self.id = self.own_id()
+    """A store on a database."""
 
-    def own_id(self) -> str:
-        with self.dialect.read() as connection:
-            found = connection.execute("SELECT value FROM meta").fetchone()
-        if found is None:
-            with self.dialect.write() as connection:
-                made = ("store", uuid.uuid4().hex[:12])
-                connection.execute(self.dialect.statements.insert_store_id, made)
-                found = connection.execute("SELECT value FROM meta").fetchone()
-        return str(found[0])
+    def __init__(self, database: Database, store_id: str) -> None:
+        self.url = database.url
+        self.id = store_id
+        self._database = database
+        self._writing: set[int] = set()  # threads that are in a writing transaction
 
     @contextmanager
     def transaction(self) -> Iterator[SqlTx]:
-        assert not getattr(self.busy, "writing", False), "a thread has one writing transaction at a time"
-        self.busy.writing = True
+        me = get_ident()
+        if me in self._writing:
+            raise RuntimeError("a transaction inside a transaction would wait for itself")
+        self._writing.add(me)
         try:
-            with self.dialect.write() as connection:
-                yield SqlTx(self.dialect, connection)
+            with _transaction(self._database, True) as tx:
+                yield tx
         finally:
-            self.busy.writing = False
+            self._writing.discard(me)
 
     @contextmanager
     def reading(self) -> Iterator[SqlTx]:
-        with self.dialect.read() as connection:
-            yield SqlTx(self.dialect, connection)
+        with _transaction(self._database, False) as tx:
+            yield tx
 
     def changes(self) -> int:
-        return self.dialect.changes()
+        return self._database.changes()
 
     def wait(self, seconds: float, since: int | None = None) -> None:
-        self.dialect.wait(seconds, since)
+        end = monotonic() + seconds
+        if since is None:
+            since = self.changes()
+        while self.changes() == since and (left := end - monotonic()) > 0:
+            self._database.pause(left)
 
     def close(self) -> None:
-        self.dialect.close()
+        self._database.close()
+
+
+@contextmanager
+def _transaction(database: Database, writing: bool) -> Iterator[SqlTx]:
+    connection, now = database.begin(writing)
+    try:
+        tx = SqlTx(database, connection, now, writing)
+        yield tx
+        database.commit(connection, tx.wrote)
+    except BaseException as error:
+        database.rollback(connection)
+        if (explained := database.explain(error)) is not None:
+            raise explained from error
+        raise
+    finally:
+        database.give(connection, writing)
+
+
+# -- opening
+
+
+def _prepare(database: Database) -> str:
+    """The store is at the newest version; its id."""
+    with _transaction(database, False) as tx:
+        found = tx.identity()
+    if found is None:
+        found = _create(database)
+    version, store_id = found
+    if version != HEAD:
+        _migrate(database, version)
+    database.opened(store_id)
+    return store_id
+
+
+def _create(database: Database) -> tuple[str, str]:
+    with _transaction(database, True) as tx:
+        tables = database.tables(tx.connection)
+        database.reserve(tx.connection, tables)
+        found = tx.identity()  # another process may have been faster
+        if found is None:
+            found = HEAD, os.urandom(8).hex()
+            tx.create(_schema(database.schema), found[1])
+    return found
+
+
+def _schema(name: str) -> list[str]:
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
+        return file.read().split(";\n")[:-1]
+
+
+def _migrate(database: Database, version: str) -> None:
+    from dagrun.store import migrations
+
+    if not migrations.known(version):
+        raise UserError(
+            f"store {database.name} was made by a newer dagrun (its version is {version}, ours {HEAD})\n"
+            "  pip install --upgrade dagrun"
+        )
+    migrations.upgrade(database.migrating())
+
+
+# -- the transaction
 
 
 class SqlTx:
-    def __init__(self, dialect: Dialect, connection: Any) -> None:
-        self.statements = dialect.statements
+    """One transaction. See `base.Tx`."""
+
+    __slots__ = ("_database", "_execute", "_sql", "_writing", "connection", "now", "wrote")
+
+    def __init__(self, database: Database, connection: Any, now: int, writing: bool) -> None:
         self.connection = connection
-        self.now = dialect.now(connection)
+        self.now = now
+        self.wrote = False
+        self._writing = writing
+        self._database = database
+        self._execute = connection.execute
+        self._sql = database.statements
 
-    # -- how rows are read and written
+    # -- the store itself
 
-    def one(self, kind: type[Row], statement: str, *parameters: Any) -> Row | None:
-        found = self.connection.execute(statement, parameters).fetchone()
-        return kind(*found) if found is not None else None
+    def identity(self) -> tuple[str, str] | None:
+        """Version and id of the store, if there is one."""
+        if not {"alembic_version", "meta"} <= self._database.tables(self.connection):
+            return None
+        query = "SELECT version_num, value FROM alembic_version, meta WHERE meta.key = 'store_id'"
+        rows = self._execute(query).fetchall()
+        return (rows[0][0], rows[0][1]) if rows else None
 
-    def all(self, kind: type[Row], statement: str, *parameters: Any) -> list[Row]:
-        return [kind(*found) for found in self.connection.execute(statement, parameters).fetchall()]
-
-    def many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        if len(rows) == 1:
-            self.connection.execute(statement, rows[0])
-        elif rows:
-            self.connection.cursor().executemany(statement, rows)
-
-    @staticmethod
-    def there(row: Row | None, kind: str, name: object) -> Row:
-        if row is None:
-            raise NotFound(kind, str(name))
-        return row
+    def create(self, schema: Sequence[str], store_id: str) -> None:
+        for statement in schema:
+            self._execute(statement)
+        self._change(self._sql.insert_store_id, ("store_id", store_id))
 
     # -- projects, revisions, sessions
 
     def ensure_project(self, name: str) -> ProjectRow:
         found = self.find_project(name)
         if found is None:
-            self.connection.execute(self.statements.insert_project, (name, self.now))
+            self._change(self._sql.insert_project, (name, self.now))
             found = self.find_project(name)
-        return self.there(found, "project", name)
+            assert found is not None
+        return found
 
     def get_project(self, project_id: int) -> ProjectRow:
-        return self.there(self.one(ProjectRow, self.statements.get_project, project_id), "project", project_id)
+        return self._get(ProjectRow, "project", self._sql.get_project, project_id)
 
     def find_project(self, name: str) -> ProjectRow | None:
-        return self.one(ProjectRow, self.statements.find_project, name)
+        return self._find(ProjectRow, self._sql.find_project, name)
 
     def ensure_revision(self, project_id: int, name: str, manifest: str) -> RevisionRow:
-        found = self.one(RevisionRow, self.statements.find_revision, project_id, name)
+        found = self._find(RevisionRow, self._sql.find_revision, project_id, name)
         if found is None:
-            self.connection.execute(self.statements.insert_revision, (project_id, name, manifest, self.now))
-            found = self.one(RevisionRow, self.statements.find_revision, project_id, name)
-        return self.there(found, "revision", name)
+            self._change(self._sql.insert_revision, (project_id, name, manifest, self.now))
+            found = self._find(RevisionRow, self._sql.find_revision, project_id, name)
+            assert found is not None
+        return found
 
     def get_revision(self, revision_id: int) -> RevisionRow:
-        return self.there(self.one(RevisionRow, self.statements.get_revision, revision_id), "revision", revision_id)
+        return self._get(RevisionRow, "revision", self._sql.get_revision, revision_id)
 
     def find_revision(self, project_id: int, prefix: str) -> RevisionRow | None:
-        found = self.all(RevisionRow, self.statements.match_revisions, project_id, prefix, prefix + LAST_CHARACTER)
-        if len(found) > 1 and found[0].name != prefix:
-            names = ", ".join(row.name[:12] for row in found[:5])
-            raise UserError(f"several revisions begin with {prefix}: {names}; write more of it")
+        end = prefix + _LAST_CHARACTER
+        found = self._list(RevisionRow, self._sql.match_revisions, project_id, prefix, end)
+        if len(found) > 1 and found[0].name != prefix:  # in order of names, so the exact one would be first
+            names = ", ".join(row.name for row in found[:3])
+            raise UserError(f"several revisions begin with {prefix!r}: {names}\n  write more of its name")
         return found[0] if found else None
 
     def latest_revision(self, project_id: int) -> RevisionRow | None:
-        return self.one(RevisionRow, self.statements.latest_revision, project_id)
+        return self._find(RevisionRow, self._sql.latest_revision, project_id)
 
     def ensure_session(self, project_id: int, workflow: str, session_time: int, uuid: str) -> SessionRow:
-        key = (project_id, workflow, session_time)
-        found = self.one(SessionRow, self.statements.claim_session, *key)
+        key = project_id, workflow, session_time
+        found = self._find(SessionRow, self._sql.claim_session, *key)
         if found is None:
-            self.connection.execute(self.statements.insert_session, (uuid, *key, self.now))
-            found = self.one(SessionRow, self.statements.claim_session, *key)
-        return self.there(found, "session", key)
+            self._change(self._sql.insert_session, (uuid, *key, self.now))
+            found = self._find(SessionRow, self._sql.claim_session, *key)
+            assert found is not None
+        return found
 
     def find_session(self, project_id: int, workflow: str, session_time: int) -> SessionRow | None:
-        return self.one(SessionRow, self.statements.find_session, project_id, workflow, session_time)
+        return self._find(SessionRow, self._sql.find_session, project_id, workflow, session_time)
 
     def get_session(self, session_id: int) -> SessionRow:
-        return self.there(self.one(SessionRow, self.statements.get_session, session_id), "session", session_id)
+        return self._get(SessionRow, "session", self._sql.get_session, session_id)
 
     # -- attempts
 
     def insert_attempt(self, row: AttemptRow) -> AttemptRow:
-        session = self.there(
-            self.one(SessionRow, self.statements.lock_session, row.session_id), "session", row.session_id
-        )
-        highest = self.connection.execute(self.statements.highest_number, (session.id,)).fetchone()[0]
+        session = self._get(SessionRow, "session", self._sql.lock_session, row.session_id)
+        ((highest,),) = self._execute(self._sql.highest_number, (session.id,)).fetchall()
         row = row._replace(number=(highest or 0) + 1)
-        parameters = (*row[1:], session.project_id, session.workflow)
-        found = self.connection.execute(self.statements.insert_attempt, parameters).fetchone()
-        if found is None:
-            name = f" named {row.retry_name}" if row.retry_name else ""
-            raise Conflict(f"the session of {session.workflow} has an attempt{name} already")
-        return row._replace(id=found[0])
+        self._check_writing()
+        given = self._execute(self._sql.insert_attempt, (*row[1:], session.project_id, session.workflow)).fetchall()
+        if not given:
+            name = f"attempt {row.retry_name!r}" if row.retry_name else "attempt without a name"
+            raise Conflict(f"the session has an {name} already\n  give the new attempt a name of its own")
+        self.wrote = True
+        return row._replace(id=given[0][0])
 
     def lock_attempt(self, attempt_id: int) -> AttemptRow:
-        return self.there(self.one(AttemptRow, self.statements.lock_attempt, attempt_id), "attempt", attempt_id)
+        return self._get(AttemptRow, "attempt", self._sql.lock_attempt, attempt_id)
 
     def get_attempt(self, attempt_id: int) -> AttemptRow:
-        return self.there(self.one(AttemptRow, self.statements.get_attempt, attempt_id), "attempt", attempt_id)
+        return self._get(AttemptRow, "attempt", self._sql.get_attempt, attempt_id)
 
     def find_attempt(self, session_id: int, retry_name: str) -> AttemptRow | None:
-        return self.one(AttemptRow, self.statements.find_attempt, session_id, retry_name)
+        return self._find(AttemptRow, self._sql.find_attempt, session_id, retry_name)
 
     def newest_attempt(self) -> AttemptRow | None:
-        return self.one(AttemptRow, self.statements.newest_attempt)
+        return self._find(AttemptRow, self._sql.newest_attempt)
 
     def newest_attempt_of_session(self, session_id: int) -> AttemptRow | None:
-        return self.one(AttemptRow, self.statements.newest_attempt_of_session, session_id)
+        return self._find(AttemptRow, self._sql.newest_attempt_of_session, session_id)
 
     def newest_attempt_of_workflow(self, project_id: int, workflow: str) -> AttemptRow | None:
-        return self.one(AttemptRow, self.statements.newest_attempt_of_workflow, project_id, workflow)
+        return self._find(AttemptRow, self._sql.newest_attempt_of_workflow, project_id, workflow)
 
     def save_attempt(self, row: AttemptRow) -> None:
-        changing = (row.state, row.version, row.cancel_requested, row.owner, row.error, row.finished_at)
-        self.connection.execute(self.statements.save_attempt, (*changing, row.id))
-
-    def live_attempts(self) -> list[AttemptRow]:
-        return self.all(AttemptRow, self.statements.live_attempts)
+        changing = row.state, row.version, row.cancel_requested, row.owner, row.error, row.finished_at
+        if self._change(self._sql.save_attempt, (*changing, row.id)) != 1:
+            raise NotFound("attempt", str(row.id))
 
     def list_attempts(
-        self,
-        *,
-        project_id: int | None = None,
-        workflow: str | None = None,
-        session_id: int | None = None,
-        states: Sequence[str] = (),
-        before_id: int | None = None,
-        limit: int = 100,
-    ) -> list[AttemptSummary]:
-        conditions, parameters = [], []
-        for text, value in (
-            (self.statements.where_project, project_id),
-            (self.statements.where_workflow, workflow),
-            (self.statements.where_session, session_id),
-            (self.statements.where_before, before_id),
-        ):
-            if value is not None:
-                conditions.append(text)
-                parameters.append(value)
+        self, *, project_id: int | None = None, workflow: str | None = None, session_id: int | None = None,
+        states: Sequence[str] = (), before_id: int | None = None, limit: int = 100,
+    ) -> list[AttemptSummary]:  # fmt: skip
+        sql = self._sql
+        wanted: list[tuple[str, Any]] = [
+            (sql.where_project, project_id),
+            (sql.where_workflow, workflow),
+            (sql.where_session, session_id),
+            (sql.where_before, before_id),
+        ]
+        rules = [rule for rule, value in wanted if value is not None]
+        values = [value for _, value in wanted if value is not None]
         if states:
-            conditions.append("(" + " OR ".join([self.statements.where_state] * len(states)) + ")")
-            parameters += states
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        text = f"{self.statements.list_attempts}{where} {self.statements.list_attempts_end}"
-        found = self.connection.execute(text, (*parameters, limit, 0)).fetchall()
-        return [summary(row) for row in found]
+            rules.append(f"({' OR '.join([sql.where_state] * len(states))})")
+        where = f"WHERE {' AND '.join(rules)}" if rules else ""
+        query = f"{sql.list_attempts} {where} {sql.list_attempts_end}"
+        found = self._execute(query, (*values, *states, limit, 0)).fetchall()
+        return [_summary(row) for row in found]
+
+    def live_attempts(self) -> list[AttemptRow]:
+        return self._list(AttemptRow, self._sql.live_attempts)
 
     # -- tasks
 
     def insert_tasks(self, rows: Sequence[TaskRow]) -> None:
-        self.many(self.statements.insert_task, rows)
+        if rows:
+            self._check_writing()
+            self._database.bulk(self.connection, self._sql.insert_task, rows)
+            self.wrote = True
 
     def save_tasks(self, rows: Sequence[TaskRow]) -> None:
-        self.many(self.statements.save_task, [(*row[STATE:], row[0], row[1]) for row in rows])
+        saved = self._change_many(self._sql.save_task, [row[_STATE:] + row[:2] for row in rows])
+        if saved != len(rows):
+            raise RuntimeError(f"only {saved} of {len(rows)} tasks are there to be saved")
 
     def load_tasks(self, attempt_id: int, after_version: int = -1) -> list[TaskRow]:
-        return self.all(TaskRow, self.statements.load_tasks, attempt_id, after_version)
+        return self._list(TaskRow, self._sql.load_tasks, attempt_id, after_version)
 
     def insert_tries(self, rows: Sequence[TryRow]) -> None:
-        self.many(self.statements.insert_try, rows)
+        self._change_many(self._sql.insert_try, rows)
 
     def load_tries(self, attempt_id: int, idx: int | None = None) -> list[TryRow]:
         if idx is None:
-            return self.all(TryRow, self.statements.load_tries, attempt_id)
-        return self.all(TryRow, self.statements.load_tries_of_task, attempt_id, idx)
+            return self._list(TryRow, self._sql.load_tries, attempt_id)
+        return self._list(TryRow, self._sql.load_tries_of_task, attempt_id, idx)
 
     def insert_moves(self, rows: Sequence[MoveRow]) -> None:
-        self.many(self.statements.insert_move, rows)
+        self._change_many(self._sql.insert_move, rows)
 
     def load_moves(self, attempt_id: int, after_seq: int = 0) -> list[MoveRow]:
-        return self.all(MoveRow, self.statements.load_moves, attempt_id, after_seq)
+        return self._list(MoveRow, self._sql.load_moves, attempt_id, after_seq)
+
+    # -- how all of them read and write
+
+    def _list(self, kind: type[Row], query: str, *values: object) -> list[Row]:
+        return list(map(kind._make, self._execute(query, values).fetchall()))
+
+    def _find(self, kind: type[Row], query: str, *values: object) -> Row | None:
+        rows = self._execute(query, values).fetchall()
+        return kind._make(rows[0]) if rows else None
+
+    def _get(self, kind: type[Row], noun: str, query: str, key: int) -> Row:
+        found = self._find(kind, query, key)
+        if found is None:
+            raise NotFound(noun, str(key))
+        return found
+
+    def _change(self, statement: str, values: tuple[object, ...]) -> int:
+        self._check_writing()
+        changed: int = self._execute(statement, values).rowcount
+        self.wrote = self.wrote or changed > 0
+        return changed
+
+    def _change_many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> int:
+        if not rows:
+            return 0
+        self._check_writing()
+        changed = self._database.many(self.connection, statement, rows)
+        self.wrote = self.wrote or changed > 0
+        return changed
+
+    def _check_writing(self) -> None:
+        if not self._writing:
+            raise RuntimeError("a reading transaction doesn't write")
 
 
-def summary(row: Sequence[Any]) -> AttemptSummary:
-    attempt, rest = row[:ATTEMPT_COLUMNS], row[ATTEMPT_COLUMNS:]
-    return AttemptSummary(AttemptRow(*attempt), SessionRow(*rest[:SESSION_COLUMNS]), *rest[SESSION_COLUMNS:])
+def _summary(row: tuple[Any, ...]) -> AttemptSummary:
+    attempt = AttemptRow._make(row[:_ATTEMPT_END])
+    session = SessionRow._make(row[_ATTEMPT_END:_SESSION_END])
+    return AttemptSummary(attempt, session, *row[_SESSION_END:])

@@ -1,15 +1,16 @@
 """Migrations, with Alembic. Imported only when a store's version differs from the program's.
 
-`upgrade` brings a database to the newest version inside the transaction that it is given. A developer writes
-a new migration into `versions/` (the number in the file's name is its revision), then runs `make generate`;
-tests compare the result with `tables.py` on both databases.
+`upgrade` brings a database to the newest version in one transaction. A developer writes a new migration into
+`versions/` (the number in the file's name is its revision), then runs `make generate`; tests compare the
+result with `tables.py` on both databases.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Any
+
+from dagrun.store.dialects import Migrating
 
 
 def head() -> str:
@@ -23,12 +24,17 @@ def known(version: str) -> bool:
     return version <= head()
 
 
-def upgrade(connection: Any) -> None:
-    """The database is at the newest version, in the transaction of that SQLAlchemy connection."""
+def upgrade(how: Migrating) -> None:
+    """The database is at the newest version. Of several processes one migrates; the others find it done."""
     from alembic import command
     from alembic.config import Config
+    from sqlalchemy import NullPool, create_engine
 
+    engine = create_engine(how.url, creator=how.connect, poolclass=NullPool)
     config = Config()
     config.set_main_option("script_location", "dagrun.store:migrations")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(how.first)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()

@@ -1,0 +1,167 @@
+"""`dagrun retry`: a new attempt of the same session, which goes on from the task that failed (features F38, F39)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import click
+
+from dagrun.cli.opened import find_attempt, json_option, open_here, print_json, project_options
+from dagrun.cli.params import param_options, read_params
+from dagrun.cli.resuming import make_plan
+from dagrun.cli.running import (
+    compile_file,
+    current_revision,
+    end_dead_attempts,
+    make_runner,
+    revision_of,
+    run_to_end,
+    store_revision,
+)
+from dagrun.core.config import merge
+from dagrun.core.resume import Wish
+from dagrun.core.reuse import Plan
+from dagrun.core.workflow import Workflow
+from dagrun.engine.attempt import Attempt
+from dagrun.engine.local import PROJECT_PARAMS
+from dagrun.engine.owners import describe
+from dagrun.engine.rows import decode
+from dagrun.engine.submit import Submission
+from dagrun.errors import Conflict, NotFound
+from dagrun.project.archive import Directory
+from dagrun.project.loader import workflow_file
+from dagrun.store.base import AttemptRow, RevisionRow, SessionRow, Tx
+
+
+@click.command("retry", short_help="Run an attempt again from the task that failed.")
+@click.argument("attempt")
+@project_options
+@param_options
+@click.option("--plan", "plan_only", is_flag=True, help="Show what would be reused and what would run, and why; run nothing.")
+@click.option("--from", "start", metavar="+TASK", help="Run this task and all that depends on it.")
+@click.option("--only", is_flag=True, help="With --from: nothing but that task.")
+@click.option("--keep-changed", "--resume", is_flag=True, help="Reuse whatever succeeded, also what has changed since.")
+@click.option("--resume-from", metavar="+TASK", help="As Digdag: reuse everything ordered before this task, run the rest.")
+@click.option("--revision", metavar="R", help="Run this revision; by default the project as it is now.")
+@click.option("--keep-revision", is_flag=True, help="Run the revision of the attempt.")
+@click.option("--max-task-threads", type=int, metavar="N", help="So many tasks at once; 8 a core by default.")
+@json_option
+def command(**given: Any) -> int:
+    """Run ATTEMPT again: its number, last, or workflow@SESSION-TIME.
+
+    What succeeded and has not changed since is reused; the rest runs.
+    """
+    return Retry(**given).main()
+
+
+@dataclass
+class Retry:
+    attempt: str
+    project: str | None
+    database: str | None
+    params: tuple[str, ...]
+    params_file: str | None
+    plan_only: bool
+    start: str | None
+    only: bool
+    keep_changed: bool
+    resume_from: str | None
+    revision: str | None
+    keep_revision: bool
+    max_task_threads: int | None
+    as_json: bool
+
+    def main(self) -> int:
+        self.check_options()
+        self.opened = open_here(self.project, self.database)
+        store = self.opened.existing_store
+        if not self.plan_only:
+            end_dead_attempts(self.opened, lambda text: click.echo(text, err=True))
+        with store.reading() as tx:
+            old = find_attempt(tx, self.attempt)
+            session = tx.get_session(old.session_id)
+        if old.finished_at is None and not self.plan_only:
+            raise Conflict(f"attempt {old.id} is running ({describe(old)}); kill it first: dagrun kill {old.id}")
+        row, workflow = self.chosen_revision(old, session)
+        given = read_params({}, self.params_file, self.params)
+        params = merge(decode(old.params), given)
+        wish = Wish(self.keep_changed, self.start, self.only, self.resume_from)
+        plan = make_plan(self.opened, workflow, row, old, params, wish)
+        if self.plan_only:
+            return self.show(plan)
+        return self.really(old, session, row, workflow, params, given, plan)
+
+    def check_options(self) -> None:
+        if self.only and self.start is None:
+            raise click.UsageError("--only goes with --from")
+        if self.revision and self.keep_revision:
+            raise click.UsageError("--revision and --keep-revision can't be used together")
+        if self.resume_from and (self.start or self.keep_changed):
+            raise click.UsageError("--resume-from can't be used with --from or --keep-changed")
+
+    def chosen_revision(self, old: AttemptRow, session: SessionRow) -> tuple[RevisionRow, Workflow]:
+        """The project as it is now, unless told otherwise."""
+        store = self.opened.existing_store
+        if self.keep_revision or self.revision:
+            with store.reading() as tx:
+                row = tx.get_revision(old.revision_id)
+                if self.revision:
+                    found = tx.find_revision(session.project_id, self.revision)
+                    if found is None:
+                        raise NotFound("revision", self.revision)
+                    row = found
+            return row, revision_of(self.opened, row).workflow(session.workflow)
+        files = Directory(self.opened.project_dir)
+        workflow = compile_file(files, workflow_file(files, session.workflow))
+        digest, manifest = current_revision(self.opened)
+        with store.transaction() as tx:
+            return store_revision(tx, self.opened, digest, manifest), workflow
+
+    def show(self, plan: Plan) -> int:
+        if self.as_json:
+            print_json([{"task": one.name, "action": one.action, "reason": one.reason} for one in plan.choices])
+            return 0
+        width = max((len(one.name) for one in plan.choices), default=0)
+        for one in plan.choices:
+            click.echo(f"{one.name:{width}}  {one.action:5}  {one.reason}".rstrip())
+        return 0
+
+    def really(
+        self,
+        old: AttemptRow,
+        session: SessionRow,
+        row: RevisionRow,
+        workflow: Workflow,
+        params: dict[str, Any],
+        given: dict[str, Any],
+        plan: Plan,
+    ) -> int:
+        options = decode(old.options)
+        options[PROJECT_PARAMS] = merge(options.get(PROJECT_PARAMS, {}), given)
+        wanted = Submission(
+            workflow=workflow,
+            project_id=session.project_id,
+            revision=row,
+            session_time=session.session_time,
+            params=params,
+            retry_name=str(uuid4()),
+            options=options,
+            plan=plan,
+            resumed_from=old.id,
+        )
+
+        def guard(tx: Tx) -> None:
+            newest = tx.newest_attempt_of_session(session.id)
+            if newest is not None and newest.finished_at is None:
+                raise Conflict(f"attempt {newest.id} of this session is running ({describe(newest)})")
+
+        def first_line(attempt: Attempt) -> str:
+            reused = sum(1 for one in plan.choices if one.action == "reuse")
+            return f"{session.workflow}: attempt {attempt.id} retries attempt {old.id}, {reused} tasks reused"
+
+        runner = make_runner(self.opened, revision_of(self.opened, row), row.project_id, slots=self.max_task_threads)
+        return run_to_end(runner, wanted, guard, first_line)
+
+
