@@ -261,11 +261,13 @@ def call_again(call: Call, again: Again) -> CallAgain:
 def compiled(call: Call, wanted: Subtasks) -> list[Node]:
     """`^sub` from what an operator generated. Raises WorkflowError."""
     name = call.task.full_name
-    if not wanted.items:
-        return compile_generated("^sub", mark_templates(wanted.config), name) if wanted.config else []
-    group = {**wanted.options, **{item.name: item.config for item in wanted.items}}
+    group = wanted.config or {}
+    if wanted.items:
+        group = {**wanted.options, **{item.name: item.config for item in wanted.items}}
     if call.hosted:  # its texts came through JSON
         group = mark_templates(group)
+    if not group:
+        return []
     nodes = compile_generated("^sub", group, name)
     data = {item.name: item.data for item in wanted.items}
     for node in nodes:

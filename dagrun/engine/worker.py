@@ -8,6 +8,7 @@ reported in one turn, so that a chain of tasks costs one transaction a task and 
 
 from __future__ import annotations
 
+import os
 import secrets as random_bytes
 import selectors
 import time
@@ -117,6 +118,7 @@ class Worker:
     # -- one pass
 
     def add(self, attempt: Attempt) -> None:
+        os.makedirs(os.path.dirname(log_path(self.launcher.state_dir, attempt.id, "", 0)), exist_ok=True)
         self.attempts[attempt.id] = attempt
         self.wanted.add(attempt.id)
 

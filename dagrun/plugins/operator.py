@@ -11,16 +11,16 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from dagrun.core.config import Params, json_text
+from dagrun.core.config import Params, json_text, mark_templates
 from dagrun.errors import TaskFailed
 
 __all__ = [
     "Again", "Child", "Command", "Ended", "Operator", "OperatorFactory", "Params", "Result", "Subtask",
-    "Subtasks", "Succeeded", "TaskContext", "TaskFailed", "TryFile", "json_text",
+    "Subtasks", "Succeeded", "TaskContext", "TaskFailed", "TryFile", "json_text", "mark_templates",
 ]  # fmt: skip
 
 
@@ -179,6 +179,13 @@ class Operator:
         if end.exit_code:
             raise TaskFailed(f"Command failed with code {end.exit_code}", "command_failed", "runtime")
         return Succeeded()
+
+    def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002
+        """The project files whose contents decide what the task does, of those that `project` holds.
+
+        From the task's own keys, unevaluated. A retry runs the task again when one of them has changed.
+        """
+        return []
 
     def cancel(self, task: TaskContext) -> None:
         """End remote work that the memo names."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import posixpath
+from collections.abc import Container, Mapping
+from typing import Any, ClassVar
 
 from dagrun.plugins.operator import Operator, Subtasks, Succeeded, TaskContext
 
@@ -11,6 +13,13 @@ class Call(Operator):
     """Generate the body of the file. The engine loads and checks it, and knows which files called which."""
 
     runs_in: ClassVar[str] = "engine"
+
+    def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002
+        """The called file, where its name is written out."""
+        if not isinstance(command, str):
+            return []
+        path = posixpath.normpath(command if command.endswith(".dig") else f"{command}.dig")
+        return [path] if path in project else []
 
     def run(self, task: TaskContext) -> Succeeded:
         return Succeeded(subtasks=Subtasks(config=task.workflow(task.params.text("_command"))))

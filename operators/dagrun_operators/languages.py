@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from dagrun.plugins.operator import Ended, Params, Subtasks, Succeeded, TaskFailed, TryFile
+from dagrun.plugins.operator import Ended, Params, Subtasks, Succeeded, TaskFailed, TryFile, mark_templates
 
 from .scripts import fail, refuse_constant, written
 
@@ -66,7 +66,7 @@ def outcome(language: str, end: Ended) -> Succeeded:
     return Succeeded(
         stored={**written(end), **part(result, "store_params")},
         exported=part(result, "export_params"),
-        subtasks=Subtasks(config=subtasks) if subtasks else None,
+        subtasks=Subtasks(config=mark_templates(subtasks)) if subtasks else None,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Container, Mapping
+from typing import Any, ClassVar
 
 from dagrun.plugins.operator import Command, Ended, Succeeded, TaskContext
 
@@ -16,6 +17,16 @@ class Py(Script):
 
     options: ClassVar[tuple[str, ...]] = ("script", "python", *Script.options)
     namespaces: ClassVar[tuple[str, ...]] = ("py",)
+
+    def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002
+        """The file of the module; not what it imports."""
+        parts = str(command or "").replace(":", ".").split(".")
+        for length in range(len(parts) - 1, 0, -1):
+            path = "/".join(parts[:length])
+            for file in (f"{path}.py", f"{path}/__init__.py"):
+                if file in project:
+                    return [file]
+        return []
 
     def run(self, task: TaskContext) -> Command:
         params = task.params.with_defaults(*self.namespaces)

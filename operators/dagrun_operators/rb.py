@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Container, Mapping
+from typing import Any, ClassVar
 
 from dagrun.plugins.operator import Command, Ended, Succeeded, TaskContext
 
@@ -16,6 +17,11 @@ class Rb(Script):
 
     options: ClassVar[tuple[str, ...]] = ("script", "require", "ruby", *Script.options)
     namespaces: ClassVar[tuple[str, ...]] = ("rb",)
+
+    def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002
+        """The file that the task's own `require` names."""
+        path = f"{config.get('require')}.rb"
+        return [path] if path in project else []
 
     def run(self, task: TaskContext) -> Command:
         params = task.params.with_defaults(*self.namespaces)

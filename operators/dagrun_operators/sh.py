@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import ClassVar
+from collections.abc import Container, Mapping
+from typing import Any, ClassVar
 
 from dagrun.plugins.operator import Command, Params, TaskContext, TaskFailed, TryFile, json_text
 
@@ -26,6 +27,11 @@ class Sh(Script):
 
     options: ClassVar[tuple[str, ...]] = ("shell", *Script.options)
     namespaces: ClassVar[tuple[str, ...]] = ("sh",)
+
+    def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002
+        """Each word of the script that is a file of the project."""
+        words = re.split(r"[\s;|&()<>\"'=`]+", command) if isinstance(command, str) else []
+        return [path for word in words if word and (path := os.path.normpath(word)) in project]
 
     def run(self, task: TaskContext) -> Command:
         params = task.params.with_defaults(*self.namespaces)
