@@ -7,6 +7,7 @@ or task failed, 2 wrong use or invalid file, 3 not there, 4 conflict, 5 time ove
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
@@ -70,8 +71,13 @@ def cli() -> None:
 
 def main() -> None:
     sys.setrecursionlimit(10_000)  # deep trees are walked by recursion; Python code doesn't use the C stack for it
+    leave(invoke(sys.argv[1:]))
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(list(arguments), prog_name="dagrun", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as problem:
@@ -86,7 +92,7 @@ def main() -> None:
         code = 1
     except Exception as problem:
         code = report_bug(problem)
-    leave(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def report_bug(problem: Exception) -> int:

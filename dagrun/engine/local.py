@@ -21,7 +21,7 @@ from dagrun.engine.attempt import Attempt, open_attempt
 from dagrun.engine.launch import Launcher
 from dagrun.engine.owners import Ownership
 from dagrun.engine.submit import Submission, submit
-from dagrun.engine.worker import Observer, Report, Worker
+from dagrun.engine.worker import Observer, Report, Worker, machine_clock
 from dagrun.errors import NotFound, TaskFailed, UserError
 from dagrun.plugins.operator import Child
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
@@ -51,6 +51,7 @@ class Local:
         slots: int,
         secret_value: Callable[[str], str | None],
         schedule_params: Callable[[Workflow, int], Mapping[str, Any]],
+        clock: Callable[[], int] = machine_clock,
     ) -> None:
         self.store = store
         self.state_dir = state_dir
@@ -60,7 +61,7 @@ class Local:
         self.owned: dict[int, Ownership] = {}
         self.alarms: list[tuple[int, Attempt, Alarm]] = []
         self.worker = Worker(
-            store, launcher, observer, slots=slots, secret_value=secret_value, start_required=self.require
+            store, launcher, observer, slots=slots, secret_value=secret_value, start_required=self.require, clock=clock
         )
 
     # -- starting

@@ -35,6 +35,12 @@ from dagrun.plugins.operator import Command, Ended
 from dagrun.store.base import Store, TryRow
 
 SECOND = 1_000_000
+
+
+def machine_clock() -> int:
+    return time.time_ns() // 1000
+
+
 LOOK_AROUND_SECONDS = 0.25  # so late at most is a kill from another process noticed
 
 
@@ -96,11 +102,13 @@ class Worker:
         slots: int,
         secret_value: Callable[[str], str | None],
         start_required: Callable[..., Any],
+        clock: Callable[[], int] = machine_clock,
     ) -> None:
         self.store = store
         self.launcher = launcher
         self.observer = observer
         self.slots = slots
+        self.now = clock  # microseconds since 1970 UTC
         self.secret_value = secret_value
         self.start_required = start_required
         self.attempts: dict[int, Attempt] = {}
@@ -231,11 +239,6 @@ class Worker:
         self.stop_what_shall_end(attempt)
         if turn.done:
             self.attempt_ended(attempt)
-
-    @staticmethod
-    def now() -> int:
-        """Microseconds since 1970 UTC."""
-        return time.time_ns() // 1000
 
     def lease(self) -> str:
         return f"{self.name}-{next(self.numbers)}"

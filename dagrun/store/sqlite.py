@@ -35,6 +35,11 @@ _REMEDIES = {
 }
 
 
+def machine_clock() -> int:
+    """Microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
 class _Mine(threading.local):
     """What one thread knows of the commits of this process."""
 
@@ -51,6 +56,7 @@ class Sqlite:
     def __init__(self, path: str, durable: str) -> None:
         self.path = self.name = path
         self.url = f"sqlite:///{path}"
+        self.clock = machine_clock
         self._synchronous = {"normal": "NORMAL", "full": "FULL"}[durable]
         self._lock = threading.RLock()
         self._readers: list[sqlite3.Connection] = []
@@ -73,14 +79,14 @@ class Sqlite:
         if not writing:
             connection = self._reader()
             connection.execute("BEGIN")
-            return connection, time.time_ns() // 1000
+            return connection, self.clock()
         self._lock.acquire()
         try:
             self._writer.execute("BEGIN IMMEDIATE")
         except BaseException as error:
             self._lock.release()
             raise self.explain(error) or error from error
-        return self._writer, time.time_ns() // 1000
+        return self._writer, self.clock()
 
     def commit(self, connection: sqlite3.Connection, wrote: bool) -> None:
         connection.execute("COMMIT")
