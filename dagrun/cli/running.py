@@ -24,10 +24,10 @@ from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local, Revision
 from dagrun.engine.owners import end_dead, is_alive
 from dagrun.engine.submit import TASK_LIMIT, Submission
+from dagrun.engine.worker import try_log
 from dagrun.engine.workspace import Workspaces, sweep_work
 from dagrun.errors import NotFound
 from dagrun.executors.process import ProcessExecutor, sweep
-from dagrun.logs.files import log_path
 from dagrun.project.archive import Snapshot, snapshot
 from dagrun.project.loader import load_config, name_of, workflow_file
 from dagrun.secrets.mask import Masker
@@ -119,7 +119,7 @@ def run_to_end(runner: Runner, wanted: Submission, guard: Callable[[Tx], None], 
     state_dir = runner.opened.state_dir
 
     def log_of(task: Any) -> str | None:
-        path = log_path(state_dir, attempt.id, task.full_name, task.tries)
+        path = try_log(state_dir, attempt.id, task)
         return path if os.path.exists(path) else None
 
     runner.output.summary(attempt, tree, log_of, retry_command(runner.opened, attempt))

@@ -40,7 +40,7 @@ def compile_workflow(name: str, config: Map) -> Workflow:
     check_workflow_name(name, config)
     body = top_level(config)
     root = f"+{name}"
-    check_task_name(root, config, None, root)
+    check_task_name(root, config, (config.file, None, None), root)
     compiler = Compiler(config)
     compiler.add(root, body, None, (), "", top=True)
     connect_needs(compiler.nodes, compiler.needs)
@@ -65,13 +65,10 @@ def compile_generated(
     return compiler.nodes
 
 
-def called_body(config: Map) -> dict[str, Any]:
+def called_body(config: Map) -> Map:
     """The body of a called file as the map of a group: checked like a workflow, without its time zone."""
     timezone_of(config)
-    body = top_level(config)
-    body.pop("timezone", None)
-    body.pop("compat", None)
-    return body
+    return top_level(config)
 
 
 # -- the top of a file
@@ -87,7 +84,7 @@ def check_workflow_name(name: str, config: Map) -> None:
         )
 
 
-def top_level(config: Map) -> dict[str, Any]:
+def top_level(config: Map) -> Map:
     """The file's map in the order in which it is compiled (spec/language L20 to L23)."""
     unknown = [key for key in config if key not in TOP_LEVEL_KEYS and not key.startswith("+")]
     if unknown:
@@ -105,7 +102,8 @@ def top_level(config: Map) -> dict[str, Any]:
                 f"{key} has no value", kind="null_value", file=file, line=line, column=column,
                 hint="give it a value, or delete the line",
             )  # fmt: skip
-    ordered: dict[str, Any] = {}
+    ordered = Map(config.file, config.line, config.column)
+    ordered.places = config.places
     for key in ("_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace"):
         if key in config:
             ordered[key] = config[key]

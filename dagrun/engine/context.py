@@ -91,7 +91,7 @@ class Context:
             export = body.get("_export") or {}
             own = export.get("_workdir")
             joined = posixpath.join(directory, own) if isinstance(own, str) else directory
-            body = {**body, "_export": {**export, "_workdir": joined}}
+            body["_export"] = {**export, "_workdir": joined}
         return body
 
     def require(self, workflow: str, **wanted: Any) -> Child:

@@ -44,6 +44,11 @@ def machine_clock() -> int:
 LOOK_AROUND_SECONDS = 0.25  # so late at most is a kill from another process noticed
 
 
+def try_log(state_dir: str, attempt_id: int, task: Task) -> str:
+    """The log of the task's newest try. The index tells the rounds of a retried group apart, whose tasks share names."""
+    return log_path(state_dir, attempt_id, f"{task.full_name}@{task.index}", task.tries)
+
+
 class Observer(Protocol):
     """Who is told what happens: the terminal, or nobody. Called in the worker's thread; must not block."""
 
@@ -276,7 +281,7 @@ class Worker:
         """Call the operator of a claimed task; start its command, if it has one."""
         assert task.lease is not None
         now = self.now()
-        path = log_path(self.launcher.state_dir, attempt.id, task.full_name, task.tries)
+        path = try_log(self.launcher.state_dir, attempt.id, task)
         held = Try(attempt, task.index, task.lease, task.tries, now, path)
         self.tries[attempt.id, task.index] = held
         attempt.waits_for.pop(task.index, None)
