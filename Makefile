@@ -23,7 +23,7 @@ setup: $(READY) ## make .venv, and a git hook that runs the quick checks
 	@if [ -d .git ]; then printf '#!/bin/sh\nexec make lint\n' > .git/hooks/pre-commit && chmod +x .git/hooks/pre-commit; fi
 
 demo: $(READY) ## run an example and show what came out
-	@$(BIN)/python -m examples.demo
+	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## run the tests (under 3 minutes on 2 cores)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"

@@ -35,7 +35,7 @@ from dagrun.core.zone import zone
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.local import PROJECT_PARAMS
 from dagrun.engine.owners import describe
-from dagrun.engine.submit import Submission
+from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.errors import Conflict, UserError
 from dagrun.project.archive import Directory
 from dagrun.project.loader import find_project
@@ -201,7 +201,7 @@ class Run:
 
         from dagrun.cli.resuming import plan_for_run
 
-        options: dict[str, Any] = {PROJECT_PARAMS: self.given}
+        options: dict[str, Any] = {PROJECT_PARAMS: self.given, "task_limit": TASK_LIMIT}
         if self.in_place:
             options["workspace"] = "project"
         plan = None

@@ -53,13 +53,15 @@ class Workspace:
 
 
 def files_below(directory: str, prefix: str = "") -> list[tuple[str, tuple[int, int]]]:
+    """Each file with its status; those of a directory that a task has closed to us aren't known."""
     found = []
     with os.scandir(os.path.join(directory, prefix) if prefix else directory) as entries:
         for entry in entries:
             path = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
                 if entry.name != "__pycache__":
-                    found += files_below(directory, f"{path}/")
+                    with suppress(PermissionError):
+                        found += files_below(directory, f"{path}/")
             elif not entry.is_symlink() and not entry.name.endswith(".pyc"):
                 status = entry.stat(follow_symlinks=False)
                 found.append((path, (status.st_size, status.st_mtime_ns)))
@@ -79,9 +81,7 @@ class Workspaces:
     def work(self) -> str:
         return os.path.join(self.state_dir, "work")
 
-    def open(
-        self, form: str, attempt: int, index: int, key: str, manifest: Mapping[str, Any]
-    ) -> Workspace:
+    def open(self, form: str, attempt: int, index: int, key: str, manifest: Mapping[str, Any]) -> Workspace:
         """The workspace of a try, filled. `index` is where `_workspace` stands; `key` is the try's. Raises OSError."""
         top = os.path.join(self.work, key)
         self.make(top)
@@ -113,7 +113,11 @@ class Workspaces:
         if directory is None:
             directory = os.path.join(self.work, f"{attempt}.{index}.shared")
             os.mkdir(directory)
-            self.fill(directory, manifest)
+            try:
+                self.fill(directory, manifest)
+            except BaseException:
+                remove_tree(directory)
+                raise
             self.shared[attempt, index] = directory
         return directory
 
@@ -146,9 +150,9 @@ class Workspaces:
                 if not (self.can_clone and self.clone(from_, to)):
                     while os.sendfile(to, from_, None, CHUNK):
                         pass
-                if not mode & stat.S_IWUSR or mode & 0o022:
-                    os.fchmod(to, mode)
                 status = os.fstat(to)
+                if stat.S_IMODE(status.st_mode) != mode:  # the umask, or a file that nobody may write
+                    os.fchmod(to, mode)
                 return status.st_size, status.st_mtime_ns
             finally:
                 os.close(to)
@@ -168,6 +172,8 @@ def inside(project: str, workdir: str) -> str:
     """The working directory of a task. Raises TaskFailed when `_workdir` leaves the project, also by a link."""
     if not workdir:
         return project
+    if "\0" in workdir:
+        raise TaskFailed(f"_workdir {workdir!r} is no directory of the project", "file_not_found", "config")
     directory = os.path.realpath(os.path.join(project, workdir))
     top = os.path.realpath(project)
     if directory != top and not directory.startswith(top + os.sep):
@@ -187,9 +193,12 @@ def sweep_work(state_dir: str, attempt: int) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """The directory is gone, also where a task took away its own right to write; links are never followed."""
+    """Nothing is at the path any more, also where a task took away its own right to write; links are never followed."""
     try:
-        remove_plainly(path)
+        if os.path.isdir(path) and not os.path.islink(path):
+            remove_plainly(path)
+        else:  # the task has put something else in its place
+            os.unlink(path)
     except OSError:
         remove_stubbornly(path)
 
@@ -206,18 +215,17 @@ def remove_plainly(path: str) -> None:
 
 
 def remove_stubbornly(path: str) -> None:
+    """Every directory is opened to us first, from the top down; what still can't be removed stays."""
+    if os.path.islink(path):
+        return
+    permit(path)
+    for directory, names, _ in os.walk(path):
+        for name in names:
+            permit(os.path.join(directory, name))
+    shutil.rmtree(path, ignore_errors=True)
 
-    def permit(function: Any, name: str, problem: Any) -> None:
-        if isinstance(problem[1], FileNotFoundError):
-            return
-        for part in (os.path.dirname(name), name):
-            with suppress(OSError):
-                if not os.path.islink(part):
-                    os.chmod(part, stat.S_IRWXU)
+
+def permit(directory: str) -> None:
+    if not os.path.islink(directory):
         with suppress(OSError):
-            if function in (os.unlink, os.rmdir):
-                function(name)
-            elif os.path.isdir(name) and not os.path.islink(name):
-                shutil.rmtree(name, ignore_errors=True)
-
-    shutil.rmtree(path, onerror=permit)
+            os.chmod(directory, stat.S_IRWXU)

@@ -60,8 +60,7 @@ def members(table: Iterable[Process], session: int | None, name: str) -> list[in
     return [
         process.pid
         for process in table
-        if process.mark == name
-        or (session is not None and process.session == session and is_alive(process.pid))
+        if process.mark == name or (session is not None and process.session == session and is_alive(process.pid))
     ]
 
 

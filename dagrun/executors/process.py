@@ -194,9 +194,7 @@ def _spawn(launch: Launch, output: int) -> subprocess.Popen[bytes]:
     except OSError as error:
         raise _cannot_run(launch, error) from error
     except ValueError as error:  # a NUL in an argument, or "=" in the name of a variable
-        raise TaskFailed(
-            f'Cannot run program "{launch.argv[0]}": {error}', "command_failed", "runtime"
-        ) from error
+        raise TaskFailed(f'Cannot run program "{launch.argv[0]}": {error}', "command_failed", "runtime") from error
 
 
 def _watch(launch: Launch, popen: subprocess.Popen[bytes]) -> Child:

@@ -100,10 +100,9 @@ class Follower:
 
     def lines(self) -> bytes:
         """The whole lines that came since the last look; what follows them is left for the next one."""
-        before = self._offset
         data = self.read()
         whole = data[: data.rfind(b"\n") + 1]
-        self._offset = self._offset - len(data) + len(whole) if data else before
+        self._offset -= len(data) - len(whole)
         return whole
 
     def _advance(self, data: bytes) -> bytes:

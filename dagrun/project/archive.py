@@ -10,6 +10,7 @@ times of each file, so that an unchanged project costs one stat a file.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 from dagrun.errors import UserError
@@ -57,15 +59,23 @@ class Snapshot:
         """Links inside the project are followed. Raises FileNotFoundError."""
         for _ in range(40):
             entry = self.manifest.get(path)
-            if entry is None:
-                raise FileNotFoundError(path)
-            if entry[0] == "file":
+            if entry is not None and entry[0] == "file":
                 with open(object_path(self.objects, entry[1]), "rb") as file:
                     return file.read()
-            if entry[0] == "tree":
+            if entry is not None and entry[0] == "tree":
                 raise IsADirectoryError(path)
-            path = os.path.normpath(os.path.join(os.path.dirname(path), entry[1]))
-        raise OSError(f"{path}: too many links")
+            path = self._behind_link(path)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+    def _behind_link(self, path: str) -> str:
+        """The path with its first link replaced by what it points to. Raises FileNotFoundError."""
+        parts = path.split("/")
+        for count in range(1, len(parts) + 1):
+            link = "/".join(parts[:count])
+            entry = self.manifest.get(link)
+            if entry is not None and entry[0] == "link":
+                return os.path.normpath(os.path.join(os.path.dirname(link), entry[1], *parts[count:]))
+        raise FileNotFoundError(path)
 
     def paths(self) -> list[str]:
         return [path for path, entry in self.manifest.items() if entry[0] == "file"]
@@ -94,9 +104,10 @@ def walk(directory: str, ignored: Ignored) -> Iterator[tuple[str, os.stat_result
                 if entry.name in LEFT_OUT or entry.name.endswith(".pyc") or ignored(path):
                     continue
                 status = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode) and ignored(f"{path}/"):
+                    continue
                 if stat.S_ISDIR(status.st_mode) and entry.name not in LINKED:
-                    if not ignored(f"{path}/"):
-                        todo.append(f"{path}/")
+                    todo.append(f"{path}/")
                 elif status.st_mode & 0o170000 in (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR):
                     found.append((path, status))
     found.sort(key=lambda item: item[0])
@@ -104,13 +115,20 @@ def walk(directory: str, ignored: Ignored) -> Iterator[tuple[str, os.stat_result
 
 
 def ignored_in(directory: str) -> Ignored:
-    """What the project's ignore file leaves out: gitignore syntax, in the project's top directory only."""
+    """What the project's ignore file leaves out: gitignore syntax, in the project's top directory only.
+
+    Raises UserError for a pattern that is none.
+    """
     for name in IGNORE_FILES:
-        with suppress(FileNotFoundError), open(os.path.join(directory, name), encoding="utf-8") as file:
+        place = os.path.join(directory, name)
+        with suppress(FileNotFoundError), open(place, encoding="utf-8", errors="surrogateescape") as file:
             from pathspec import GitIgnoreSpec
 
-            return GitIgnoreSpec.from_lines(file).match_file
-    return lambda path: False
+            try:
+                return GitIgnoreSpec.from_lines(file).match_file
+            except ValueError as problem:
+                raise UserError(f"{name}: {problem}; mend the pattern or remove it") from problem
+    return lambda _: False
 
 
 # -- snapshots
@@ -126,7 +144,7 @@ def snapshot(directory: str, state_dir: str) -> tuple[str, Manifest]:
     for path, status in walk(directory, ignored_in(directory)):
         full = os.path.join(directory, path)
         if stat.S_ISLNK(status.st_mode):
-            manifest[path] = ["link", os.readlink(full)]
+            manifest[path] = ["link", link_target(directory, full)]
         elif stat.S_ISDIR(status.st_mode):
             manifest[path] = ["tree", ""]
         else:
@@ -144,6 +162,15 @@ def snapshot(directory: str, state_dir: str) -> tuple[str, Manifest]:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(), manifest
 
 
+def link_target(directory: str, full: str) -> str:
+    """Where a link points to; relative if that is inside the project, so that a copy doesn't lead back to it."""
+    target = os.readlink(full)
+    top = os.path.abspath(directory)
+    if os.path.isabs(target) and f"{target}/".startswith(f"{top}/"):
+        return os.path.relpath(target, os.path.dirname(os.path.abspath(full)))
+    return target
+
+
 def keep(full: str, path: str, objects: str) -> str:
     """The file's content is among the objects; returns its digest."""
     try:
@@ -155,7 +182,7 @@ def keep(full: str, path: str, objects: str) -> str:
     target = object_path(objects, digest)
     if not os.path.exists(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        part = f"{target}.{os.getpid()}"
+        part = f"{target}.{os.getpid()}.{get_ident()}"
         with open(part, "wb") as file:
             file.write(data)
         os.replace(part, target)
@@ -170,12 +197,15 @@ def read_index(path: str) -> dict[str, list[Any]]:
             found: dict[str, list[Any]] = json.load(file)
     except (OSError, ValueError):
         return {}
-    return {name: entry for name, entry in found.items() if max(entry[1], entry[2]) < written - 10_000_000}
+    try:
+        return {name: entry for name, entry in found.items() if max(entry[1], entry[2]) < written - 10_000_000}
+    except (AttributeError, IndexError, TypeError):  # JSON, but not an index
+        return {}
 
 
 def write_index(path: str, index: Mapping[str, list[Any]]) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    part = f"{path}.{os.getpid()}"
+    part = f"{path}.{os.getpid()}.{get_ident()}"
     with open(part, "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(index, file, ensure_ascii=False)
     os.replace(part, path)

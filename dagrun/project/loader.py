@@ -39,7 +39,7 @@ def find_project(named: str, project: str | None, cwd: str) -> tuple[str, str]:
 
 
 def existing_file(directory: str, inside: str, named: str) -> str:
-    if inside.startswith(".."):
+    if inside == ".." or inside.startswith("../"):
         raise UserError(f"{named} is outside of the project directory {directory}; name another with --project")
     if inside.endswith(SUFFIXES):
         if os.path.isfile(os.path.join(directory, inside)):
@@ -50,14 +50,22 @@ def existing_file(directory: str, inside: str, named: str) -> str:
             if os.path.isfile(os.path.join(directory, inside + suffix)):
                 refuse_twin(directory, inside + suffix)
                 return inside + suffix
-    raise NotFound("workflow", named, candidates(directory), hint="go to its directory, or name the project with --project")
+    raise NotFound(
+        "workflow",
+        named,
+        candidates(os.path.join(directory, os.path.dirname(inside)), named),
+        hint="go to its directory, or name the project with --project",
+    )
 
 
-def candidates(directory: str) -> list[str]:
+def candidates(directory: str, named: str) -> list[str]:
+    """The workflow files of the directory, written like the name that found none: as a path, with or without suffix."""
     try:
-        return sorted(name for name in os.listdir(directory) if name.endswith(SUFFIXES))
-    except OSError:
+        found = sorted(name for name in os.listdir(directory) if name.endswith(SUFFIXES))
+    except (OSError, ValueError):
         return []
+    names = found if named.endswith(SUFFIXES) else list(dict.fromkeys(map(name_of, found)))
+    return [os.path.join(os.path.dirname(named), name) for name in names]
 
 
 def refuse_twin(directory: str, file: str) -> None:
@@ -134,6 +142,10 @@ def read_text(files: Files, path: str) -> str:
         ) from None
     except IsADirectoryError:
         raise WorkflowError("this is a directory, not a workflow file", kind="not_readable", file=path) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as problem:  # a link to itself, a name that is too long, a disk that fails
+        raise WorkflowError(f"the file can't be read: {problem.strerror}", kind="not_readable", file=path) from problem
     if len(data) > LARGEST_FILE:
         raise WorkflowError(
             f"the file has {len(data):,} bytes; at most {LARGEST_FILE:,} are read",

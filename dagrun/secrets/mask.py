@@ -101,7 +101,10 @@ def _in_base64(raw: bytes) -> Iterable[bytes]:
 
 
 def _in_url(raw: bytes) -> Iterable[bytes]:
-    for text in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
+    whole = quote(raw, safe="")
+    in_javascript = quote(raw, safe="!'()*"), quote(raw, safe="!'()*;/?:@&=+$,#")  # encodeURIComponent, encodeURI
+    in_forms = quote_plus(raw, safe="*").replace("~", "%7E")  # as browsers, Java and Ruby write them
+    for text in (whole, quote(raw), quote_plus(raw), *in_javascript, in_forms):
         yield text.encode()
         yield re.sub(r"%..", lambda escape: escape[0].lower(), text).encode()
 

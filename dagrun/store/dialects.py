@@ -53,6 +53,9 @@ class Database(Protocol):
     def tables(self, connection: Any) -> set[str]:
         """The names of all tables."""
 
+    def lock_schema(self, connection: Any) -> None:
+        """Nobody else makes or migrates a store until this writing transaction ends."""
+
     def reserve(self, connection: Any, tables: set[str]) -> None:
         """Make room for a fresh store. Raises UserError where another program's data are in the way."""
 

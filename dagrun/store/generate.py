@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 DIALECTS: dict[str, tuple[Dialect, Insert]] = {
     "SQLITE": (sqlite.dialect(paramstyle="qmark"), sqlite.insert),
     # Not psycopg's: it casts each parameter, and the columns beside them say their types already.
-    "POSTGRESQL": (PGDialect(paramstyle="format"), postgresql.insert),
+    "POSTGRESQL": (PGDialect(paramstyle="format"), postgresql.insert),  # type: ignore[no-untyped-call]
 }
 # A digit that is not part of a name, or a quote: a value in the text. `JSON` and arrows: operators.
 REFUSED = {

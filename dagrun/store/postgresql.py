@@ -59,7 +59,7 @@ class Postgresql:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            settings = conninfo_to_dict(url)
+            settings: dict[str, Any] = conninfo_to_dict(url)
         except psycopg.Error as error:
             raise UserError(f"not a PostgreSQL URL: {error}".rstrip()) from error
         self.name = make_conninfo(**{k: v for k, v in settings.items() if k in ("host", "port", "dbname")})
@@ -99,7 +99,7 @@ class Postgresql:
         except psycopg.Error:
             connection.close()
 
-    def give(self, connection: Any, writing: bool) -> None:
+    def give(self, connection: Any, writing: bool) -> None:  # noqa: ARG002 - SQLite's needs it
         if self._closed or connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
             connection.close()
         else:
@@ -173,6 +173,9 @@ class Postgresql:
     def tables(self, connection: Any) -> set[str]:
         found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
         return {name for (name,) in found}
+
+    def lock_schema(self, connection: Any) -> None:
+        connection.execute(LOCK_SCHEMA)
 
     def reserve(self, connection: Any, tables: set[str]) -> None:
         # Tables of others may be there (extensions bring some); those with our names refuse the schema.

@@ -124,10 +124,10 @@ def _prepare(database: Database) -> str:
 
 def _create(database: Database) -> tuple[str, str]:
     with _transaction(database, True) as tx:
-        tables = database.tables(tx.connection)
-        database.reserve(tx.connection, tables)
+        database.lock_schema(tx.connection)
         found = tx.identity()  # another process may have been faster
         if found is None:
+            database.reserve(tx.connection, database.tables(tx.connection))
             found = HEAD, os.urandom(8).hex()
             tx.create(_schema(database.schema), found[1])
     return found

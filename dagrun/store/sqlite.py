@@ -148,7 +148,10 @@ class Sqlite:
     def tables(self, connection: sqlite3.Connection) -> set[str]:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
-    def reserve(self, connection: sqlite3.Connection, tables: set[str]) -> None:
+    def lock_schema(self, connection: sqlite3.Connection) -> None:
+        pass  # BEGIN IMMEDIATE has locked the whole file
+
+    def reserve(self, connection: sqlite3.Connection, tables: set[str]) -> None:  # noqa: ARG002 - as everywhere
         if tables:
             raise self._problem("the file holds another program's tables", _REMEDIES[sqlite3.SQLITE_NOTADB])
 

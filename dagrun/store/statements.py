@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from sqlalchemy import Column, Select, Table, Update, bindparam, func, select
+from sqlalchemy import BindParameter, Column, Select, Table, Update, bindparam, func, select
 from sqlalchemy.sql.expression import ClauseElement
 
 from dagrun.store import base
@@ -52,7 +52,8 @@ def fragments() -> dict[str, tuple[ClauseElement, ClauseElement]]:
 
 
 def _names(insert: Insert) -> dict[str, ClauseElement]:
-    low, high = bindparam("low"), bindparam("high")
+    low: BindParameter[str] = bindparam("low")
+    high: BindParameter[str] = bindparam("high")
     return {
         "insert_store_id": insert(meta).on_conflict_do_nothing(),
         "find_project": _rows(projects).where(_is(projects.c.name)),

@@ -33,9 +33,9 @@ INT = BigInteger().with_variant(Integer(), "sqlite")  # SQLite makes row ids onl
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 # Rows of these tables are found by their key alone; without a row id of its own a turn was a fifth faster.
-BY_KEY = {"sqlite_with_rowid": False, "sqlite_strict": True}
+BY_KEY: dict[str, Any] = {"sqlite_with_rowid": False, "sqlite_strict": True}
 # Ids are never given twice, not even after the newest row was deleted.
-BY_ID = {"sqlite_autoincrement": True, "sqlite_strict": True}
+BY_ID: dict[str, Any] = {"sqlite_autoincrement": True, "sqlite_strict": True}
 
 metadata = MetaData(
     naming_convention={

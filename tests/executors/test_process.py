@@ -64,7 +64,7 @@ def test_it_works_in_its_directory(bench):
 
 
 def test_a_background_process_does_not_hold_back_the_end_and_is_left_alone(bench):
-    assert bench.run("sleep 1000 >/dev/null 2>&1 & echo started").exit_code == 0
+    assert bench.run("sleep 20 >/dev/null 2>&1 & echo started").exit_code == 0
     assert len(bench.alive()) == 1
 
 
@@ -160,7 +160,7 @@ class TestMasking:
         assert bench.log() == "*" * 5_000_000
 
     def test_a_background_process_that_keeps_the_pipe_does_not_hold_back_the_end(self, bench):
-        assert bench.run("sleep 1000 & echo done", mask=["x"]).exit_code == 0
+        assert bench.run("sleep 20 & echo done", mask=["x"]).exit_code == 0
         assert bench.log() == "done\n"
 
     def test_a_background_process_that_never_stops_writing_does_not_either(self, bench):
@@ -172,7 +172,7 @@ class TestAnotherDagrun:
     """A handle outlives the process that made it; an exit code doesn't."""
 
     def test_sees_that_it_runs_and_can_stop_it(self, bench):
-        handle = bench.start("trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 1; done")
+        handle = bench.start("trap 'echo bye; exit 3' TERM; echo ready; for i in $(seq 20); do sleep 1; done")
         bench.await_line("ready")
         bench.executor, first = ProcessExecutor(bench.executor._masker), bench.executor
         assert bench.executor.poll(handle) is None
@@ -185,7 +185,7 @@ class TestAnotherDagrun:
         assert (caught.value.kind, caught.value.platform) == ("lost", True)
 
     def test_is_not_fooled_by_a_pid_that_was_given_again(self, bench):
-        handle = bench.start("sleep 1000")
+        handle = bench.start("sleep 20")
         other = ProcessExecutor(bench.executor._masker)
         with pytest.raises(TaskFailed, match="gone"):
             other.poll({**handle, "start": handle["start"] + 1})

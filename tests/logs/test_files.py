@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dagrun.logs.files import Follower, append_text, log_path, open_log, read, tail
 
@@ -86,3 +92,65 @@ def test_a_log_that_was_cut_is_read_again(tmp_path):
     follower.read()
     path.write_bytes(b"new\n")
     assert follower.lines() == b"new\n"
+
+
+def test_a_log_that_was_emptied_is_read_from_its_new_beginning(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"long line\n")
+    follower = Follower(str(path))
+    assert follower.lines() == b"long line\n"
+    path.write_bytes(b"")
+    assert follower.lines() == b""
+    path.write_bytes(b"a line that is longer than the first\n")
+    assert follower.lines() == b"a line that is longer than the first\n"
+
+
+def test_a_log_that_was_removed_and_came_again_is_read_again(tmp_path):
+    path = tmp_path / "log"
+    follower = Follower(str(path))
+    path.write_bytes(b"first\n")
+    assert follower.read() == b"first\n"
+    path.unlink()
+    assert follower.lines() == b""
+    path.write_bytes(b"new\n")
+    assert follower.lines() == b"new\n"
+
+
+def test_a_text_is_appended_whole_beside_others(tmp_path):
+    path = str(tmp_path / "log")
+    lines = [f"{number} " + chr(97 + number) * 3000 + "\n" for number in range(8)]
+    barrier = threading.Barrier(8)
+
+    def write(line: str) -> None:
+        barrier.wait(30)
+        for _ in range(20):
+            append_text(path, line)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, lines))
+    assert Counter(read(path).decode().splitlines(keepends=True)) == dict.fromkeys(lines, 20)
+
+
+@given(st.lists(st.binary(max_size=12) | st.sampled_from([b"\n", b"a\nb", b"\r\n"]), max_size=12))
+def test_lines_and_the_rest_are_the_whole_log(pieces):
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "log")
+        follower, seen = Follower(path), []
+        for piece in pieces:
+            with open(path, "ab") as file:
+                file.write(piece)
+            seen.append(follower.lines())
+        assert all(part.endswith(b"\n") or not part for part in seen)
+        assert b"".join(seen) + follower.read() == b"".join(pieces)
+
+
+@given(st.binary(max_size=60), st.integers(1, 5), st.integers(1, 40))
+def test_a_tail_is_an_end_of_the_log_and_no_longer_than_asked(data, lines, max_bytes):
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "log")
+        with open(path, "wb") as file:
+            file.write(data)
+        shown = tail(path, lines, max_bytes)
+    ends = {data[at:].decode("utf-8", "replace") for at in range(len(data) + 1)}
+    assert shown in ends
+    assert len(shown) <= max_bytes and len(shown.encode("utf-8", "replace").splitlines()) <= lines

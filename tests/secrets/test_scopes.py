@@ -44,7 +44,7 @@ def test_settings_come_first_then_own_files_then_those_of_digdag(secrets, tmp_pa
 
 def test_the_content_of_a_file_is_the_value_as_it_is(secrets, tmp_path):
     put(tmp_path / ".config" / "digdag", "key", " ü\r\n")
-    assert secrets.get("key") == " ü\r\n" or (tmp_path / ".config/digdag/secrets/key").read_bytes() == b" \xc3\xbc\r\n"
+    assert secrets.get("key") == " ü\r\n"
 
 
 def test_what_is_set_can_be_read_by_its_owner_only(secrets, tmp_path):

@@ -1,0 +1,2 @@
+echo "loading $shop"
+echo "{\"loaded\": \"$shop\"}" > "$DAGRUN_OUT"

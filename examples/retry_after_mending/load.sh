@@ -1,0 +1,2 @@
+echo "the table has no column named rwos"
+exit 1

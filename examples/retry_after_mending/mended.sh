@@ -1,0 +1,1 @@
+echo "loaded $rows rows"
