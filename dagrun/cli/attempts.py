@@ -1,0 +1,83 @@
+"""`dagrun attempts`: what has run here, newest first."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
+from dagrun.cli.table import print_table
+from dagrun.cli.times import duration, iso, short
+from dagrun.cli.words import attempt_word
+from dagrun.core.session import format_time
+from dagrun.core.state import SUCCESS
+from dagrun.core.zone import zone
+from dagrun.engine.owners import is_alive
+from dagrun.store.base import AttemptSummary
+
+STATES = {"success": ("success",), "failed": ("error", "group_error"), "killed": ("canceled",), "running": ("running",)}
+
+
+@click.command("attempts", short_help="List the attempts, newest first.")
+@click.argument("workflow", required=False)
+@click.option("--state", type=click.Choice(list(STATES)), help="Only those.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most so many.")
+@project_options
+@json_option
+def command(
+    workflow: str | None, state: str | None, limit: int, project: str | None, database: str | None, as_json: bool
+) -> None:
+    """List attempts, of WORKFLOW or of all, newest first."""
+    opened = open_here(project, database)
+    with opened.existing_store.reading() as tx:
+        found = tx.list_attempts(workflow=workflow, states=STATES.get(state or "", ()), limit=limit)
+    if as_json:
+        print_json([as_object(one) for one in found])
+        return
+    columns = ("id", "session", "no", "state", "started", "took", "revision", "retries")
+    print_table(columns, [cells(opened, one) for one in found])
+
+
+def session_name(one: AttemptSummary) -> str:
+    return f"{one.session.workflow}@{format_time(one.session.session_time, zone(one.attempt.timezone))}"
+
+
+def cells(opened: Opened, one: AttemptSummary) -> tuple[str, ...]:
+    row = one.attempt
+    alive = row.finished_at is not None or is_alive(opened.state_dir, row)
+    return (
+        str(row.id),
+        session_name(one),
+        f"#{row.number}",
+        attempt_word(row, alive=alive),
+        short(row.created_at),
+        duration(row.finished_at - row.created_at) if row.finished_at is not None else "",
+        one.revision[:12],
+        str(row.resumed_from or ""),
+    )
+
+
+def as_object(one: AttemptSummary) -> dict[str, Any]:
+    row = one.attempt
+    return {
+        "id": row.id,
+        "project": one.project,
+        "workflow": one.session.workflow,
+        "session_id": one.session.id,
+        "session_uuid": one.session.uuid,
+        "session_time": format_time(one.session.session_time, zone(row.timezone)),
+        "number": row.number,
+        "retry_name": row.retry_name or None,
+        "state": row.state,
+        "done": row.finished_at is not None,
+        "success": row.state == SUCCESS,
+        "cancel_requested": bool(row.cancel_requested),
+        "revision": one.revision,
+        "resumed_from": row.resumed_from,
+        "params": json.loads(row.params),
+        "created_at": iso(row.created_at),
+        "finished_at": iso(row.finished_at),
+        "error": json.loads(row.error) if row.error else None,
+    }

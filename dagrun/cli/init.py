@@ -1,0 +1,98 @@
+"""`dagrun init`: a new project with a first workflow (spec/cli 3.6)."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from dagrun.core.compiler import TASK_NAME
+from dagrun.errors import UserError
+
+HEAD = """timezone: UTC
+
+"""
+WORKFLOWS = {
+    "echo": HEAD
+    + """+hello:
+  echo>: Hello, this is the session of ${session_date}
+
++repeat:
+  for_each>:
+    fruit: [apple, orange]
+  _do:
+    echo>: ${fruit}
+
++teardown:
+  echo>: done at ${moment(session_time).utc().format('YYYY-MM-DD HH:mm:ss Z')}
+""",
+    "sh": HEAD
+    + """+first:
+  sh>: scripts/first.sh
+
++second:
+  sh>: echo "rows=${rows}"
+""",
+    "python": HEAD
+    + """+first:
+  py>: tasks.first
+  day: ${session_date}
+
++second:
+  echo>: rows=${rows}
+""",
+    "ruby": HEAD
+    + """_export:
+  rb:
+    require: tasks
+
++first:
+  rb>: first
+  day: ${session_date}
+
++second:
+  echo>: rows=${rows}
+""",
+}
+FILES = {
+    "echo": {},
+    "sh": {"scripts/first.sh": '#!/bin/sh\necho "the session is $session_date"\necho \'{"rows": 3}\' > "$DAGRUN_OUT"\n'},
+    "python": {
+        "tasks.py": 'import digdag\n\n\ndef first(day):\n    print(f"the session is {day}")\n    digdag.env.store(rows=3)\n'
+    },
+    "ruby": {"tasks.rb": 'def first(day)\n  puts "the session is #{day}"\n  Digdag.env.store(rows: 3)\nend\n'},
+}
+IGNORED = ".dagrun\n__pycache__\n*.pyc\n"
+
+
+@click.command("init", short_help="Make a new project.")
+@click.argument("directory")
+@click.option("-t", "--type", "kind", type=click.Choice(list(WORKFLOWS)), default="echo", show_default=True, help="What it shows.")
+def command(directory: str, kind: str) -> None:
+    """Make DIRECTORY with a first workflow of its name."""
+    path = os.path.abspath(directory)
+    name = os.path.basename(path)
+    if not TASK_NAME.match(f"+{name}") or name[:1].isdigit():
+        raise UserError(f"{name!r} can't be the name of a workflow; use letters, digits, - and _, a letter first")
+    workflow = os.path.join(path, f"{name}.dig")
+    if os.path.exists(workflow):
+        click.echo(f"File {os.path.relpath(workflow)} already exists.")
+        return
+    create(workflow, WORKFLOWS[kind])
+    for file, text in FILES[kind].items():
+        create(os.path.join(path, file), text)
+    ignore = os.path.join(path, ".gitignore")
+    if not os.path.exists(ignore):
+        create(ignore, IGNORED)
+    there = os.path.relpath(path)
+    go = "" if there == "." else f"`cd {there}` and then "
+    click.echo(f"Done. Type {go}`dagrun run {name}.dig` to run the workflow.")
+
+
+def create(path: str, text: str) -> None:
+    click.echo(f"  Creating {os.path.relpath(path)}")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    if path.endswith(".sh"):
+        os.chmod(path, 0o755)
