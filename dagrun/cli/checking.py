@@ -1,11 +1,75 @@
-"""Warnings before a run."""
+"""Looks at the workflows of a project: what `dagrun check` reports, and what `dagrun run` warns about before it runs."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import click
+
+from dagrun.cli.running import compile_file
+from dagrun.core.check import ERROR, Finding, Operators, check, operator_name
+from dagrun.core.config import Template
 from dagrun.core.workflow import Workflow
+from dagrun.errors import UserError, WorkflowError
+from dagrun.plugins import registry
+from dagrun.project.loader import workflow_files
+
+
+def operators() -> Operators:
+    def known(name: str) -> tuple[tuple[str, ...], bool] | None:
+        if not registry.is_trusted(name):
+            return None
+        operator = registry.load(name)()
+        return operator.options, operator.retries
+
+    return Operators(registry.names, known)
+
+
+def findings_of(files: Any, workflow: Workflow) -> list[Finding]:
+    return check(workflow, operators(), frozenset(files.paths()))
+
+
+def called_files(files: Any, workflow: Workflow) -> list[str]:
+    """The files in the project's top directory that `call>` names literally, also through each other."""
+    paths = frozenset(files.paths())
+    found: list[str] = []
+    todo = [workflow]
+    while todo:
+        for node in todo.pop().nodes:
+            if node.spec.operator and operator_name(node.spec) == "call":
+                command = node.spec.config.get("call>", node.spec.config.get("_command"))
+                if not isinstance(command, str) or isinstance(command, Template):
+                    continue
+                path = command if command.endswith(".dig") else f"{command}.dig"
+                if "/" not in path and path in paths and path not in (*found, workflow.file):
+                    found.append(path)
+                    todo.append(compile_file(files, path))
+    return found
 
 
 def warn_before_run(files: Any, workflow: Workflow) -> None:
-    """What `dagrun check` would say, as warnings."""
+    """The findings as warnings. Raises WorkflowError where a called file of the top directory is broken."""
+    called = called_files(files, workflow)
+    for finding in findings_of(files, workflow):
+        click.echo(str(finding).replace(f" {ERROR}: ", " warning: ", 1), err=True)
+    for file in workflow_files(files):
+        if file != workflow.file and file not in called:
+            try:
+                compile_file(files, file)
+            except WorkflowError as problem:
+                click.echo(f"warning: {problem}", err=True)
+
+
+def look_at_all(files: Any, only: str | None) -> tuple[list[Workflow], list[Finding], list[UserError]]:
+    """All workflows of the project, or one: what compiles, what was found, and the errors of the rest."""
+    workflows: list[Workflow] = []
+    findings: list[Finding] = []
+    errors: list[UserError] = []
+    for file in [only] if only else workflow_files(files):
+        try:
+            workflow = compile_file(files, file)
+            workflows.append(workflow)
+            findings += findings_of(files, workflow)
+        except WorkflowError as problem:
+            errors.append(problem)
+    return workflows, findings, errors

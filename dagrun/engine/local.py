@@ -141,8 +141,8 @@ class Local:
             raise TaskFailed(f"Dependent project not found: {project}", "dependent_missing")
         try:
             found = self.revision.workflow(workflow)
-        except NotFound as problem:
-            raise TaskFailed(f"Dependent workflow not found: {problem}", "dependent_missing") from None
+        except NotFound:
+            raise TaskFailed(f"Dependent workflow not found: {workflow}", "dependent_missing") from None
         except UserError as problem:
             raise TaskFailed(str(problem), "dependent_missing", "config") from None
         at = parse_full_time(session_time) if session_time else parent.session.session_time

@@ -1,0 +1,166 @@
+"""What is wrong or suspicious in a workflow that compiles. Pure: what is known of files and operators comes in.
+
+An error is something that will fail when it is reached; a warning is something that has no effect, or looks like a slip.
+Rules: features F06 and spelling rule 10, spec/language 10.2 items 22 to 24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dagrun.core.config import Template, suggest
+from dagrun.core.retry import group_retry
+from dagrun.core.template import references
+from dagrun.core.workflow import Node, Place, TaskSpec, Workflow
+
+ERROR, WARNING = "error", "warning"
+
+# Keys that the engine reads in any operator task.
+POLICIES = (
+    "_type", "_command", "_export", "_error", "_check", "_retry", "_parallel", "_background", "_after", "_needs",
+    "_secrets", "_env", "_disable", "_do", "_else_do", "_timeout", "_kill_grace", "_signal", "_workspace", "_keep",
+    "_workdir",
+)  # fmt: skip
+CHOICES = {"_workspace": ("own", "shared", "project"), "_keep": ("never", "on_failure", "always")}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: str
+    kind: str
+    message: str
+    task: str
+    place: Place
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        where = ":".join(str(part) for part in self.place if part is not None)
+        text = f"{where}: {self.level}: {self.task}: {self.message}" if where else f"{self.level}: {self.task}: {self.message}"
+        return f"{text}\n  {self.hint}" if self.hint else text
+
+
+@dataclass(frozen=True, slots=True)
+class Operators:
+    """What is known of operators: all names; of one, its options and whether its own `_retry` works; None: unknown."""
+
+    names: Callable[[], Sequence[str]]
+    known: Callable[[str], tuple[tuple[str, ...], bool] | None]
+
+
+def check(workflow: Workflow, operators: Operators, paths: Container[str]) -> list[Finding]:
+    """All findings, in file order. `paths` are the project's files."""
+    used = references([[node.spec.config, node.spec.export, node.spec.error, node.spec.check] for node in workflow.nodes])
+    findings: list[Finding] = []
+    for node in workflow.nodes:
+        checker = Checker(node, operators, paths, used)
+        findings += checker.operator_task() if node.spec.operator else checker.group()
+    return findings
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    node: Node
+    operators: Operators
+    paths: Container[str]
+    used: set[str]  # names that some template of the workflow mentions
+
+    @property
+    def spec(self) -> TaskSpec:
+        return self.node.spec
+
+    def finding(self, level: str, kind: str, message: str, key: str | None = None, hint: str | None = None) -> Finding:
+        place = self.spec.place
+        return Finding(level, kind, message, self.node.full_name, place, hint)
+
+    # -- groups
+
+    def group(self) -> Iterator[Finding]:
+        for key in ("_check", "_secrets"):
+            if self.spec.config.get(key) is not None:
+                yield self.finding(WARNING, "no_effect", f"{key} has no effect on a group", hint="put it into a task")
+        note = group_retry(self.spec.own("_retry"))[1]
+        if note:
+            yield self.finding(WARNING, "bad_retry", note, hint="write _retry: 3, or a map with limit")
+        yield from self.choices()
+
+    def choices(self) -> Iterator[Finding]:
+        for key, allowed in CHOICES.items():
+            value = self.spec.config.get(key)
+            if value is not None and not isinstance(value, Template) and value not in allowed:
+                yield self.finding(ERROR, "bad_option", f"{key} can't be {value!r}", hint=f"use {', '.join(allowed)}")
+
+    # -- operator tasks
+
+    def operator_task(self) -> Iterator[Finding]:
+        name = operator_name(self.spec)
+        yield from self.choices()
+        if name is None:
+            return
+        known = self.operators.known(name)
+        if known is None:
+            if name not in self.operators.names():
+                near = suggest(name, list(self.operators.names()))
+                hint = f"did you mean {near}>?" if near else "is the package that brings it installed?"
+                yield self.finding(ERROR, "unknown_operator", f"unknown operator {name}>", hint=hint)
+            return
+        options, retries = known
+        if not retries and self.spec.config.get("_retry") is not None and name in ("echo", "fail", "wait", "notify"):
+            yield self.finding(WARNING, "no_effect", f"_retry has no effect on {name}>")
+        yield from self.keys(name, options)
+        yield from self.files(name)
+        yield from self.retry()
+
+    def keys(self, name: str, options: tuple[str, ...]) -> Iterator[Finding]:
+        for key in self.spec.config:
+            if key.endswith(">") or key in options or key in POLICIES or key in self.used or name in ("py", "rb", "sh", "require"):
+                continue
+            near = suggest(key, [*options, *POLICIES])
+            hint = f"did you mean {near}?" if near else None
+            yield self.finding(WARNING, "unused_key", f"{name}> has no option {key}, and nothing else uses it", hint=hint)
+        for key in self.spec.config:
+            if name in ("py", "rb", "sh", "require") and key not in POLICIES and key.startswith("_"):
+                near = suggest(key, list(POLICIES))
+                if near:
+                    yield self.finding(WARNING, "unused_key", f"{key} is no key of a task", hint=f"did you mean {near}?")
+
+    def files(self, name: str) -> Iterator[Finding]:
+        command = next((value for key, value in self.spec.config.items() if key.endswith(">")), None)
+        if not isinstance(command, str) or isinstance(command, Template):
+            return
+        if name == "sh":
+            word = command.split()[0] if command.split() else ""
+            if word.startswith("./") and word.removeprefix("./") not in self.paths and plain_word(word):
+                yield self.finding(ERROR, "missing_script", f"there is no {word} in the project")
+        elif name == "call":
+            path = command if command.endswith(".dig") else f"{command}.dig"
+            if "/" not in path and path not in self.paths:
+                yield self.finding(ERROR, "file_not_found", f"there is no {path} in the project")
+
+    def retry(self) -> Iterator[Finding]:
+        value = self.spec.config.get("_retry")
+        if value is None or isinstance(value, Template) or has_template(value):
+            return
+        note = group_retry(value)[1]
+        if note:
+            yield self.finding(ERROR, "bad_retry", note.removesuffix(": ignored"), hint="write _retry: 3, or a map with limit")
+
+
+def operator_name(spec: TaskSpec) -> str | None:
+    named = spec.config.get("_type")
+    if isinstance(named, Template):
+        return None
+    if named is not None:
+        return str(named)
+    return next((key[:-1] for key in spec.config if key.endswith(">")), None)
+
+
+def has_template(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(item, Template) for item in value.values())
+
+
+def plain_word(word: str) -> bool:
+    return not any(sign in word for sign in "$*?[]{}()<>|&;'\"`\\")
+
+
