@@ -56,7 +56,9 @@ WORKFLOWS = {
 }
 FILES = {
     "echo": {},
-    "sh": {"scripts/first.sh": '#!/bin/sh\necho "the session is $session_date"\necho \'{"rows": 3}\' > "$DAGRUN_OUT"\n'},
+    "sh": {
+        "scripts/first.sh": '#!/bin/sh\necho "the session is $session_date"\necho \'{"rows": 3}\' > "$DAGRUN_OUT"\n'
+    },
     "python": {
         "tasks.py": 'import digdag\n\n\ndef first(day):\n    print(f"the session is {day}")\n    digdag.env.store(rows=3)\n'
     },
@@ -67,7 +69,9 @@ IGNORED = ".dagrun\n__pycache__\n*.pyc\n"
 
 @click.command("init", short_help="Make a new project.")
 @click.argument("directory")
-@click.option("-t", "--type", "kind", type=click.Choice(list(WORKFLOWS)), default="echo", show_default=True, help="What it shows.")
+@click.option(
+    "-t", "--type", "kind", type=click.Choice(list(WORKFLOWS)), default="echo", show_default=True, help="What it shows."
+)
 def command(directory: str, kind: str) -> None:
     """Make DIRECTORY with a first workflow of its name."""
     path = os.path.abspath(directory)

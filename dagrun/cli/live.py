@@ -35,7 +35,9 @@ class LiveTree:
         self.done = 0
         self.failed = 0
         self.drawn_at = 0.0
-        self.live = Live(console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self.live = Live(
+            console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
         self.live.start()
 
     def moved(self, attempt: Attempt, task: Task) -> None:
@@ -68,7 +70,9 @@ class LiveTree:
         self.live.update(Text(""), refresh=True)
         self.live.stop()
         write()
-        self.live = Live(console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self.live = Live(
+            console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
         self.live.start()
         self.drawn_at = 0.0
 

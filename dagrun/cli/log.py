@@ -87,9 +87,7 @@ class Reader:
         if os.isatty(1) and heading != self.shown:
             click.echo(click.style(f"-- {heading}", dim=True))
             self.shown = heading
-        stream = click.get_binary_stream("stdout")
-        stream.write(data)
-        stream.flush()
+        click.echo(data, nl=False)
 
     def follow(self) -> None:
         store = self.opened.existing_store
@@ -121,5 +119,3 @@ class Reader:
 
     def text(self, log: str | None) -> str:
         return read(os.path.join(self.opened.state_dir, log)).decode(errors="replace") if log else ""
-
-

@@ -25,7 +25,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def project_options(command: Command) -> Command:
     """`--project` and `--database`, which every command takes that works on a project."""
     for option in (
-        click.option("--database", metavar="URL", envvar="DAGRUN_DATABASE", help="Another store than the project's own."),
+        click.option(
+            "--database", metavar="URL", envvar="DAGRUN_DATABASE", help="Another store than the project's own."
+        ),
         click.option("--project", metavar="DIR", help="The project directory, if it isn't where the workflow lies."),
     ):
         command = option(command)
@@ -61,7 +63,9 @@ class Opened:
     def existing_store(self) -> Store:
         """The store, for commands that only read: an error if nothing has run here yet."""
         if self.database is None and not os.path.exists(os.path.join(self.state_dir, "state.db")):
-            raise NotFound("state", self.state_dir, hint="nothing has run here yet; run a workflow first, or name --project")
+            raise NotFound(
+                "state", self.state_dir, hint="nothing has run here yet; run a workflow first, or name --project"
+            )
         return self.store
 
     @property
@@ -117,5 +121,3 @@ def print_json(value: Any) -> None:
     import json
 
     click.echo(json.dumps(value, ensure_ascii=False, indent=2 if os.isatty(1) else None))
-
-

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 FOLLOW_SECONDS = 0.1  # between two looks at the logs of running commands
 SHOWN_LINES = 10  # of a failed task's log
 
-WORDS = {RUNNING: "running", WAITING: "waiting", SUCCESS: "success", ERROR: "failed", "group_error": "failed", CANCELED: "killed"}
+WORDS = {
+    RUNNING: "running",
+    WAITING: "waiting",
+    SUCCESS: "success",
+    ERROR: "failed",
+    "group_error": "failed",
+    CANCELED: "killed",
+}
 
 
 class Output:

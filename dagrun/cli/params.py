@@ -45,7 +45,8 @@ def read_file(path: str) -> dict[str, Any]:
     if not os.path.isfile(path):
         raise NotFound("parameter file", path)
     directory, name = os.path.split(os.path.abspath(path))
-    return plain(load_config(Directory(directory), name))
+    found: dict[str, Any] = plain(load_config(Directory(directory), name))
+    return found
 
 
 def plain(value: Any) -> Any:

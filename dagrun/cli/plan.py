@@ -25,7 +25,12 @@ from dagrun.project.loader import find_project
 @click.option("--session", metavar="TIME", help="Session time; today by default.")
 @json_option
 def command(
-    workflow: str, project: str | None, params: tuple[str, ...], params_file: str | None, session: str | None, as_json: bool
+    workflow: str,
+    project: str | None,
+    params: tuple[str, ...],
+    params_file: str | None,
+    session: str | None,
+    as_json: bool,
 ) -> int:
     """Show each task of WORKFLOW with its command, as far as it is known before it runs. Starts nothing."""
     directory, file = find_project(workflow, project, os.getcwd())

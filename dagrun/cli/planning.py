@@ -26,7 +26,10 @@ WIDEST = 100
 def print_plan(workflow: Workflow, params: Mapping[str, Any], session_time: int, *, show_params: bool = False) -> int:
     """Print a table of the tasks; records nothing and starts nothing."""
     rows = rows_of(workflow, params, session_time)
-    print_table(("task", "operator", "command", "note"), [(one["task"], one["operator"], one["command"], one["note"]) for one in rows])
+    print_table(
+        ("task", "operator", "command", "note"),
+        [(one["task"], one["operator"], one["command"], one["note"]) for one in rows],
+    )
     if show_params:
         for one in rows:
             click.echo(f"{one['task']}: {json_text(one['params'])}")
@@ -68,5 +71,3 @@ def one_line(command: Any) -> str:
     text = command if isinstance(command, str) else json_text(command) if command is not None else ""
     text = " ".join(text.split())
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
-
-

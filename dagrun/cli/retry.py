@@ -39,11 +39,15 @@ from dagrun.store.base import AttemptRow, RevisionRow, SessionRow, Tx
 @click.argument("attempt")
 @project_options
 @param_options
-@click.option("--plan", "plan_only", is_flag=True, help="Show what would be reused and what would run, and why; run nothing.")
+@click.option(
+    "--plan", "plan_only", is_flag=True, help="Show what would be reused and what would run, and why; run nothing."
+)
 @click.option("--from", "start", metavar="+TASK", help="Run this task and all that depends on it.")
 @click.option("--only", is_flag=True, help="With --from: nothing but that task.")
 @click.option("--keep-changed", "--resume", is_flag=True, help="Reuse whatever succeeded, also what has changed since.")
-@click.option("--resume-from", metavar="+TASK", help="As Digdag: reuse everything ordered before this task, run the rest.")
+@click.option(
+    "--resume-from", metavar="+TASK", help="As Digdag: reuse everything ordered before this task, run the rest."
+)
 @click.option("--revision", metavar="R", help="Run this revision; by default the project as it is now.")
 @click.option("--keep-revision", is_flag=True, help="Run the revision of the attempt.")
 @click.option("--max-task-threads", type=int, metavar="N", help="So many tasks at once; 8 a core by default.")
@@ -163,5 +167,3 @@ class Retry:
 
         runner = make_runner(self.opened, revision_of(self.opened, row), row.project_id, slots=self.max_task_threads)
         return run_to_end(runner, wanted, guard, first_line)
-
-

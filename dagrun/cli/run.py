@@ -47,10 +47,14 @@ from dagrun.store.base import AttemptRow, Tx
 @click.argument("task", required=False)
 @project_options
 @param_options
-@click.option("--session", "-t", default=None, metavar="TIME", help="Session time: daily, hourly, schedule, last, or a date.")
+@click.option(
+    "--session", "-t", default=None, metavar="TIME", help="Session time: daily, hourly, schedule, last, or a date."
+)
 @click.option("-a", "--rerun", "--all", is_flag=True, help="Start afresh, whatever the last attempt did.")
 @click.option("-s", "--start", metavar="+TASK", help="Run this task and everything after it.")
-@click.option("-g", "--goal", metavar="+TASK", help="Run this task, and what it needs if that isn't done; nothing else.")
+@click.option(
+    "-g", "--goal", metavar="+TASK", help="Run this task, and what it needs if that isn't done; nothing else."
+)
 @click.option("-e", "--end", metavar="+TASK", help="Don't run this task and what follows.")
 @click.option("--in-place", is_flag=True, help="Run tasks in the project directory itself.")
 @click.option("-d", "--dry-run", is_flag=True, help="Show what would run; run and record nothing.")
@@ -125,7 +129,9 @@ class Run:
             if before.finished_at is None:
                 raise Conflict(f"attempt {before.id} of this session is running ({describe(before)})")
             if before.state == SUCCESS and not self.selects and not self.rerun:
-                say(f"{self.name(workflow, at)}: attempt {before.id} succeeded already, nothing to do; --rerun runs it again")
+                say(
+                    f"{self.name(workflow, at)}: attempt {before.id} succeeded already, nothing to do; --rerun runs it again"
+                )
                 return 0
         runner = make_runner(self.opened, revision_of(self.opened, row), row.project_id, slots=self.max_task_threads)
         goes_on = before is not None and not self.rerun

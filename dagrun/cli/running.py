@@ -108,7 +108,9 @@ def schedule_params(workflow: Workflow, session_time: int) -> dict[str, Any]:
     return neighbours(workflow, session_time)
 
 
-def run_to_end(runner: Runner, wanted: Submission, guard: Callable[[Tx], None], first_line: Callable[[Attempt], str]) -> int:
+def run_to_end(
+    runner: Runner, wanted: Submission, guard: Callable[[Tx], None], first_line: Callable[[Attempt], str]
+) -> int:
     """Submit, run, and say how it ended; returns the exit code."""
     attempt = runner.local.submit(wanted, guard)
     runner.output.say(first_line(attempt))

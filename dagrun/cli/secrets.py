@@ -16,7 +16,9 @@ from dagrun.secrets.scopes import LocalSecrets
     "secrets", short_help="List, set and delete secrets.", context_settings={"ignore_unknown_options": False}
 )
 @click.option("--local", is_flag=True, help="The secrets on this machine, for all projects.")
-@click.option("--set", "to_set", multiple=True, metavar="KEY[=VALUE]", help="KEY asks for the value; =@FILE, =- read it.")
+@click.option(
+    "--set", "to_set", multiple=True, metavar="KEY[=VALUE]", help="KEY asks for the value; =@FILE, =- read it."
+)
 @click.option("--delete", "to_delete", multiple=True, metavar="KEY", help="Delete it.")
 @click.argument("more", nargs=-1)
 @json_option
@@ -31,6 +33,7 @@ def command(
     if more and not (to_set or to_delete):
         raise click.UsageError(f"unexpected words: {' '.join(more)}")
     secrets = LocalSecrets(load_settings(os.environ).values, os.environ)
+    names = list(secrets.keys())
     if to_set:
         for word in (*to_set, *more):
             for key, value in read_values(word):
@@ -41,9 +44,9 @@ def command(
             secrets.delete(key)
             click.echo(f"Secret '{key}' deleted", err=True)
     elif as_json:
-        print_json([{"key": key} for key in secrets.keys()])
+        print_json([{"key": key} for key in names])
     else:
-        for key in secrets.keys():
+        for key in names:
             click.echo(key)
 
 

@@ -37,7 +37,11 @@ class Finding:
 
     def __str__(self) -> str:
         where = ":".join(str(part) for part in self.place if part is not None)
-        text = f"{where}: {self.level}: {self.task}: {self.message}" if where else f"{self.level}: {self.task}: {self.message}"
+        text = (
+            f"{where}: {self.level}: {self.task}: {self.message}"
+            if where
+            else f"{self.level}: {self.task}: {self.message}"
+        )
         return f"{text}\n  {self.hint}" if self.hint else text
 
 
@@ -51,7 +55,9 @@ class Operators:
 
 def check(workflow: Workflow, operators: Operators, paths: Container[str]) -> list[Finding]:
     """All findings, in file order. `paths` are the project's files."""
-    used = references([[node.spec.config, node.spec.export, node.spec.error, node.spec.check] for node in workflow.nodes])
+    used = references(
+        [[node.spec.config, node.spec.export, node.spec.error, node.spec.check] for node in workflow.nodes]
+    )
     findings: list[Finding] = []
     for node in workflow.nodes:
         checker = Checker(node, operators, paths, used)
@@ -70,9 +76,8 @@ class Checker:
     def spec(self) -> TaskSpec:
         return self.node.spec
 
-    def finding(self, level: str, kind: str, message: str, key: str | None = None, hint: str | None = None) -> Finding:
-        place = self.spec.place
-        return Finding(level, kind, message, self.node.full_name, place, hint)
+    def finding(self, level: str, kind: str, message: str, hint: str | None = None) -> Finding:
+        return Finding(level, kind, message, self.node.full_name, self.spec.place, hint)
 
     # -- groups
 
@@ -114,16 +119,26 @@ class Checker:
 
     def keys(self, name: str, options: tuple[str, ...]) -> Iterator[Finding]:
         for key in self.spec.config:
-            if key.endswith(">") or key in options or key in POLICIES or key in self.used or name in ("py", "rb", "sh", "require"):
+            if (
+                key.endswith(">")
+                or key in options
+                or key in POLICIES
+                or key in self.used
+                or name in ("py", "rb", "sh", "require")
+            ):
                 continue
             near = suggest(key, [*options, *POLICIES])
             hint = f"did you mean {near}?" if near else None
-            yield self.finding(WARNING, "unused_key", f"{name}> has no option {key}, and nothing else uses it", hint=hint)
+            yield self.finding(
+                WARNING, "unused_key", f"{name}> has no option {key}, and nothing else uses it", hint=hint
+            )
         for key in self.spec.config:
             if name in ("py", "rb", "sh", "require") and key not in POLICIES and key.startswith("_"):
                 near = suggest(key, list(POLICIES))
                 if near:
-                    yield self.finding(WARNING, "unused_key", f"{key} is no key of a task", hint=f"did you mean {near}?")
+                    yield self.finding(
+                        WARNING, "unused_key", f"{key} is no key of a task", hint=f"did you mean {near}?"
+                    )
 
     def files(self, name: str) -> Iterator[Finding]:
         command = next((value for key, value in self.spec.config.items() if key.endswith(">")), None)
@@ -144,7 +159,9 @@ class Checker:
             return
         note = group_retry(value)[1]
         if note:
-            yield self.finding(ERROR, "bad_retry", note.removesuffix(": ignored"), hint="write _retry: 3, or a map with limit")
+            yield self.finding(
+                ERROR, "bad_retry", note.removesuffix(": ignored"), hint="write _retry: 3, or a map with limit"
+            )
 
 
 def operator_name(spec: TaskSpec) -> str | None:
@@ -162,5 +179,3 @@ def has_template(value: Any) -> bool:
 
 def plain_word(word: str) -> bool:
     return not any(sign in word for sign in "$*?[]{}()<>|&;'\"`\\")
-
-

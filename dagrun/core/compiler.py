@@ -153,7 +153,7 @@ class Compiler:
         full_name = prefix + name
         config = task_map(value, full_name, place)
         if config.__class__ is Map and not top:
-            own = config.file, config.line, config.column  # type: ignore[attr-defined]
+            own = config.file, config.line, config.column
             place = place if place[0] else own
         disabled = is_disabled(config, full_name, place)
         if disabled:
@@ -215,7 +215,13 @@ class Sequence_:  # noqa: N801  (the name `Sequence` is the standard library's)
         self.before: list[int] = []
         self.background = False
 
-    def upstreams(self, value: Any, known: Mapping[str, int], full_name: str, place: Place) -> tuple[int, ...]:
+    def upstreams(
+        self,
+        value: Any,
+        known: Mapping[str, int],  # noqa: ARG002  (as Waves has it)
+        full_name: str,
+        place: Place,
+    ) -> tuple[int, ...]:
         config = task_map(value, full_name, place)
         if is_disabled(config, full_name, place):
             config = {}

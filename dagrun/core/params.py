@@ -69,7 +69,9 @@ class Scope(Mapping[str, Any]):
             else:
                 entry = Entry(old.order, value)
             changes[name] = entry
-            has = (not plain or (isinstance(entry.value, Mapping) and name in templated)) and holds_template(entry.value)
+            has = (not plain or (isinstance(entry.value, Mapping) and name in templated)) and holds_template(
+                entry.value
+            )
             if has or name in templated:
                 templated = dict(templated)
                 if has:

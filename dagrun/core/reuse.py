@@ -34,7 +34,7 @@ Note = Callable[[Node, str], None]
 def reusable(
     nodes: Sequence[Node],
     why_run: Callable[[Node], str | None],
-    note: Note = lambda node, reason: None,
+    note: Note | None = None,
     *,
     by_name: bool,
 ) -> set[int]:
@@ -43,6 +43,7 @@ def reusable(
     Nodes come in pre-order, so what a task depends on mostly stands before it; `_needs` may point forward, so rounds are
     made until nothing changes.
     """
+    tell = note or (lambda _node, _reason: None)
     children: dict[int, list[int]] = {}
     for node in nodes:
         if node.parent is not None:
@@ -53,7 +54,7 @@ def reusable(
         if reason is None:
             reused.add(node.index)
         else:
-            note(node, reason)
+            tell(node, reason)
     changed = True
     while changed:
         changed = False
@@ -62,9 +63,9 @@ def reusable(
                 continue
             cause = None if by_name else next((i for i in depends_on(nodes, node) if i not in reused), None)
             if cause is not None:
-                note(node, f"{nodes[cause].full_name}, which it depends on, runs")
+                tell(node, f"{nodes[cause].full_name}, which it depends on, runs")
             elif not node.spec.operator and not children.get(node.index):
-                note(node, "an empty group")
+                tell(node, "an empty group")
             else:
                 continue
             reused.discard(node.index)
@@ -73,7 +74,7 @@ def reusable(
             if node.index in reused and not node.spec.operator:
                 cause = next((index for index in children[node.index] if index not in reused), None)
                 if cause is not None:
-                    note(node, f"{nodes[cause].full_name} runs")
+                    tell(node, f"{nodes[cause].full_name} runs")
                     reused.discard(node.index)
                     changed = True
     return reused

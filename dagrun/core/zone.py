@@ -69,9 +69,7 @@ def _offset(name: str, text: str) -> tzinfo:
     match = _OFFSET.fullmatch(text)
     if not match:
         raise ValueError(f"not an offset of a time zone: {name!r}")
-    hours, minutes, seconds = (
-        int(part or 0) for part in (match["hours"] or match["h"], match["m"], match["s"])
-    )
+    hours, minutes, seconds = (int(part or 0) for part in (match["hours"] or match["h"], match["m"], match["s"]))
     total = hours * 3600 + minutes * 60 + seconds
     if minutes > 59 or seconds > 59 or total > 18 * 3600:
         raise ValueError(f"the offset of a time zone is at most 18:00: {name!r}")

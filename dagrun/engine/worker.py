@@ -18,7 +18,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Protocol
 
-from dagrun.core.events import CallAgain, Event, Failure, Finished, Move, OutOfTime, Success, Woken
+from dagrun.core.events import CallAgain, Event, Failure, Finished, Move, Outcome, OutOfTime, Success, Woken
 from dagrun.core.javascript import JavaScript
 from dagrun.core.machine import next_due
 from dagrun.core.state import STOPPING
@@ -302,7 +302,7 @@ class Worker:
         held.call = call
         self.carry_on(held, calls.run(call))
 
-    def carry_on(self, held: Try, result: Command | calls.Outcome) -> None:
+    def carry_on(self, held: Try, result: Command | Outcome) -> None:
         """The operator asked for a command, or it is done."""
         if not isinstance(result, Command):
             self.ended(held, result)
@@ -350,7 +350,7 @@ class Worker:
             end = Ended(found.exit_code, held.prepared.io, tail(held.log))
             self.carry_on(held, calls.after_command(held.call, end))
 
-    def ended(self, held: Try, outcome: calls.Outcome) -> None:
+    def ended(self, held: Try, outcome: Outcome) -> None:
         """The try is over: clean up, and report it in the next turn."""
         del self.tries[held.attempt.id, held.index]
         task = held.task
@@ -362,7 +362,7 @@ class Worker:
             held.attempt.waits_for[held.index] = held.call.waits_for
         self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), self.record(held, outcome)))
 
-    def record(self, held: Try, outcome: calls.Outcome) -> TryRow | None:
+    def record(self, held: Try, outcome: Outcome) -> TryRow | None:
         """The history of the try. Polls of waiting operators leave none."""
         if isinstance(outcome, CallAgain):
             return None

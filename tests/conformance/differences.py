@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-DIFFERENT = frozenset(re.findall(r"^\| (\S+) \|", (Path(__file__).parent / "differences.md").read_text(), re.MULTILINE)) - {
+DIFFERENT = frozenset(
+    re.findall(r"^\| (\S+) \|", (Path(__file__).parent / "differences.md").read_text(), re.MULTILINE)
+) - {
     "case",
     "---",
 }

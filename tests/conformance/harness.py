@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from dagrun.cli.opened import Opened
 from dagrun.cli.resuming import declared_files, old_side
 from dagrun.cli.running import compile_file, revision_of, schedule_params, store_revision
-from dagrun.cli.opened import Opened
 from dagrun.core.events import Canceled
 from dagrun.core.resume import Side, Wish, plan
 from dagrun.core.session import parse_full_time, whole_seconds
@@ -24,8 +25,8 @@ from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission
-from dagrun.engine.workspace import Workspaces
 from dagrun.engine.worker import Report
+from dagrun.engine.workspace import Workspaces
 from dagrun.executors.process import ProcessExecutor
 from dagrun.logs.files import read
 from dagrun.plugins import registry
@@ -198,7 +199,7 @@ class Result:
         """Seconds between the runs of the task that ran most often."""
         name = self.starts().most_common(1)[0][0]
         times = [at for moved, at in self.recorder.starts[self.id] if moved == name]
-        return [(after - before) / 1_000_000 for before, after in zip(times, times[1:], strict=False)]
+        return [(after - before) / 1_000_000 for before, after in pairwise(times)]
 
 
 class Project:

@@ -25,7 +25,9 @@ CASES = json.loads((Path(__file__).parent / "language.json").read_text())["cases
 
 
 def of_groups(groups: str) -> list[Any]:
-    return [pytest.param(case, id=case["id"]) for case in CASES if case["group"] in groups and case["id"] not in DIFFERENT]
+    return [
+        pytest.param(case, id=case["id"]) for case in CASES if case["group"] in groups and case["id"] not in DIFFERENT
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +110,12 @@ def judge(result: Result, expect: Mapping[str, Any], case: Mapping[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case["id"]) for case in CASES if case.get("mode") == "server" and case["id"] not in DIFFERENT]
+    "case",
+    [
+        pytest.param(case, id=case["id"])
+        for case in CASES
+        if case.get("mode") == "server" and case["id"] not in DIFFERENT
+    ],
 )
 def test_sessions_and_resume(case: dict[str, Any], tmp_path: Path) -> None:
     project = Project(tmp_path / "p")
@@ -208,7 +215,12 @@ def kill(project: Project, number: int, expect: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case["id"]) for case in CASES if case.get("mode") == "local" and case["id"] not in DIFFERENT]
+    "case",
+    [
+        pytest.param(case, id=case["id"])
+        for case in CASES
+        if case.get("mode") == "local" and case["id"] not in DIFFERENT
+    ],
 )
 def test_local_runs(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     project = tmp_path / "p"
@@ -234,7 +246,7 @@ def test_local_runs(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Mo
             assert text in out + err
         for text in expect.get("output_lacks", ()):
             assert text not in out + err
-        if "ran" in expect and expect["ran"]:
+        if expect.get("ran"):
             assert ran(project) == expect["ran"]
         if expect.get("skipped"):
             assert reused(project) >= set(expect["skipped"])

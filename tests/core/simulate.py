@@ -10,8 +10,8 @@ from typing import Any
 from dagrun.core.compiler import compile_generated, compile_workflow
 from dagrun.core.events import CallAgain, Claimed, Event, Failure, Finished, Started, Step, Success
 from dagrun.core.machine import claimable, next_due, step
-from dagrun.core.reuse import build_tree
 from dagrun.core.retry import Retry
+from dagrun.core.reuse import build_tree
 from dagrun.core.state import DONE, FAILED, SUCCESS
 from dagrun.core.tree import Task, TaskTree
 from dagrun.core.yaml import load
@@ -68,7 +68,9 @@ class Simulation:
         self.send()
         return True
 
-    def run(self, answer: Callable[[Task], Answer], choose: Callable[[Sequence[Task]], Task] | None = None) -> Simulation:
+    def run(
+        self, answer: Callable[[Task], Answer], choose: Callable[[Sequence[Task]], Task] | None = None
+    ) -> Simulation:
         """Until the root is done: claim all that is ready, end the chosen one."""
         self.start()
         while self.tree.root.state not in DONE:

@@ -68,7 +68,7 @@ def test_a_value_is_converted_as_jackson_does(getter: str, value: Any, result: A
         assert len(caught.value.message) < 250
 
 
-@pytest.mark.parametrize("getter", GETTERS)
+@pytest.mark.parametrize("getter", sorted(GETTERS))
 @pytest.mark.parametrize("values", [{}, {"k": None}])
 def test_a_missing_or_null_option_is_its_default_or_an_error(getter: str, values: dict[str, Any]) -> None:
     read = getattr(Params(values), getter)
