@@ -93,12 +93,16 @@ def object_path(objects: str, digest: str) -> str:
 
 
 def walk(directory: str, ignored: Ignored) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file, link and linked-to directory of a project, by path in order."""
+    """Every file, link and linked-to directory of a project, by path in order. Raises UserError for a closed directory."""
     todo = [""]
     found: list[tuple[str, os.stat_result]] = []
     while todo:
         prefix = todo.pop()
-        with os.scandir(os.path.join(directory, prefix) if prefix else directory) as entries:
+        try:
+            scan = os.scandir(os.path.join(directory, prefix) if prefix else directory)
+        except PermissionError as problem:
+            raise _unreadable(prefix or directory, problem) from problem
+        with scan as entries:
             for entry in entries:
                 path = f"{prefix}{entry.name}"
                 if entry.name in LEFT_OUT or entry.name.endswith(".pyc") or ignored(path):
@@ -112,6 +116,10 @@ def walk(directory: str, ignored: Ignored) -> Iterator[tuple[str, os.stat_result
                     found.append((path, status))
     found.sort(key=lambda item: item[0])
     yield from found
+
+
+def _unreadable(path: str, problem: OSError) -> UserError:
+    return UserError(f"{path} can't be read: {problem.strerror}; mend it, or name it in .dagrunignore")
 
 
 def ignored_in(directory: str) -> Ignored:
@@ -177,7 +185,7 @@ def keep(full: str, path: str, objects: str) -> str:
         with open(full, "rb") as file:
             data = file.read()
     except OSError as problem:
-        raise UserError(f"{path} can't be read: {problem.strerror}; mend it, or name it in .dagrunignore") from problem
+        raise _unreadable(path, problem) from problem
     digest = hashlib.sha256(data).hexdigest()
     target = object_path(objects, digest)
     if not os.path.exists(target):

@@ -180,6 +180,13 @@ class TestSnapshot:
         with pytest.raises(UserError, match=r"sub/a can't be read: Permission denied; .*\.dagrunignore"):
             snapshot(str(project), state)
 
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+    def test_a_directory_that_can_not_be_read_is_named(self, project, state):
+        put(project, closed__a="1")
+        (project / "closed").chmod(0)
+        with pytest.raises(UserError, match=r"closed/ can't be read: Permission denied; .*\.dagrunignore"):
+            snapshot(str(project), state)
+
     def test_threads_that_take_it_at_once_agree(self, project, state):
         put(project, **{f"f{number}": str(number % 3) for number in range(30)})
         with ThreadPoolExecutor(4) as pool:

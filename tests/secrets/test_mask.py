@@ -140,6 +140,22 @@ def test_no_secret_survives_in_base64_at_any_alignment(secret, before, after, pl
     assert core not in masked([secret], *cut(b"[" + data + b"]", places))
 
 
+@given(
+    st.permutations("abcdefgh23456789").flatmap(lambda order: st.integers(4, 16).map(lambda n: "".join(order[:n]))),
+    st.integers(0, 5),
+    st.integers(0, 5),
+)
+def test_in_base64_no_character_that_tells_of_the_secret_is_left_and_no_other_is_taken(secret, before, after):
+    around = b"\xff" * before, b"\xff" * after
+    data, core = (
+        base64.b64encode(around[0] + secret.encode() + around[1]),
+        core_in_base64(around[0], secret.encode(), b""),
+    )
+    start, end = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
+    assert data[start:end] == core
+    assert masked([secret], b"[" + data + b"]") == b"[" + data[:start] + b"***" + data[end:] + b"]"
+
+
 @pytest.mark.parametrize(
     "encode",
     [

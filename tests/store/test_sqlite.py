@@ -179,7 +179,11 @@ class TestErrors:
     def test_a_file_without_the_right_to_write(self, path):
         open_store(path).close()
         os.chmod(path, 0o400)
-        self.refused(path, "readonly")
+        store = open_store(path)
+        remedy = r"readonly database\n  make the file and its directory writable"
+        with pytest.raises(UserError, match=remedy), store.transaction() as tx:
+            tx.ensure_project("p")
+        store.close()
 
     @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", ":memory:", "sqlite:///:memory:"])
     def test_no_file(self, url):
