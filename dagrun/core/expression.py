@@ -55,75 +55,11 @@ _PATH = re.compile(
 _STEP = re.compile(r"""([A-Za-z_$][\w$]*)|\[(\d+)\]|\['([^']*)'\]|\["([^"]*)"\]""", re.ASCII)
 
 KEYWORDS = frozenset(
-    [
-        "arguments",
-        "await",
-        "break",
-        "case",
-        "catch",
-        "class",
-        "const",
-        "continue",
-        "debugger",
-        "default",
-        "delete",
-        "do",
-        "else",
-        "enum",
-        "export",
-        "extends",
-        "false",
-        "finally",
-        "for",
-        "function",
-        "if",
-        "implements",
-        "import",
-        "in",
-        "instanceof",
-        "interface",
-        "let",
-        "new",
-        "null",
-        "package",
-        "private",
-        "protected",
-        "public",
-        "return",
-        "static",
-        "super",
-        "switch",
-        "this",
-        "throw",
-        "true",
-        "try",
-        "typeof",
-        "undefined",
-        "var",
-        "void",
-        "while",
-        "with",
-        "yield",
-    ]
+    "arguments await break case catch class const continue debugger default delete do else enum export extends false"
+    " finally for function if implements import in instanceof interface let new null package private protected public"
+    " return static super switch this throw true try typeof undefined var void while with yield".split()
 )
-_OPERATOR_WORDS = frozenset(
-    [
-        "typeof",
-        "return",
-        "in",
-        "instanceof",
-        "new",
-        "delete",
-        "void",
-        "case",
-        "do",
-        "else",
-        "throw",
-        "yield",
-        "await",
-        "of",
-    ]
-)
+_OPERATOR_WORDS = frozenset("typeof return in instanceof new delete void case do else throw yield await of".split())
 
 
 def scan(text: str, start: int) -> Scan | None:
@@ -263,244 +199,40 @@ _SHARED = {
     "moment": {"duration", "isDuration", "isMoment", "max", "min", "now", "unix", "utc"},
 }
 _FUNCTIONS = frozenset(
-    [
-        "Boolean",
-        "Number",
-        "String",
-        "decodeURI",
-        "decodeURIComponent",
-        "encodeURI",
-        "encodeURIComponent",
-        "escape",
-        "isFinite",
-        "isNaN",
-        "parseFloat",
-        "parseInt",
-        "unescape",
-    ]
+    "Boolean Number String decodeURI decodeURIComponent encodeURI encodeURIComponent escape isFinite isNaN parseFloat"
+    " parseInt unescape".split()
 )
 _VALUES = frozenset({"Infinity", "NaN"})
 GLOBALS = frozenset(
-    [
-        "AggregateError",
-        "Array",
-        "ArrayBuffer",
-        "BigInt",
-        "BigInt64Array",
-        "BigUint64Array",
-        "Boolean",
-        "DataView",
-        "Date",
-        "Error",
-        "EvalError",
-        "Float32Array",
-        "Float64Array",
-        "Function",
-        "Infinity",
-        "Int16Array",
-        "Int32Array",
-        "Int8Array",
-        "InternalError",
-        "JSON",
-        "Java",
-        "Map",
-        "Math",
-        "NaN",
-        "Number",
-        "Object",
-        "Packages",
-        "Promise",
-        "Proxy",
-        "RangeError",
-        "ReferenceError",
-        "Reflect",
-        "RegExp",
-        "Set",
-        "String",
-        "Symbol",
-        "SyntaxError",
-        "TypeError",
-        "URIError",
-        "Uint16Array",
-        "Uint32Array",
-        "Uint8Array",
-        "Uint8ClampedArray",
-        "WeakMap",
-        "WeakSet",
-        "decodeURI",
-        "decodeURIComponent",
-        "encodeURI",
-        "encodeURIComponent",
-        "escape",
-        "eval",
-        "isFinite",
-        "isNaN",
-        "load",
-        "moment",
-        "parseFloat",
-        "parseInt",
-        "print",
-        "undefined",
-        "unescape",
-    ]
+    "AggregateError Array ArrayBuffer BigInt BigInt64Array BigUint64Array Boolean DataView Date Error EvalError"
+    " Float32Array Float64Array Function Infinity Int16Array Int32Array Int8Array InternalError JSON Java Map Math NaN"
+    " Number Object Packages Promise Proxy RangeError ReferenceError Reflect RegExp Set String Symbol SyntaxError"
+    " TypeError URIError Uint16Array Uint32Array Uint8Array Uint8ClampedArray WeakMap WeakSet decodeURI"
+    " decodeURIComponent encodeURI encodeURIComponent escape eval isFinite isNaN load moment parseFloat parseInt print"
+    " undefined unescape".split()
 )
 _READING = frozenset(
-    [
-        "charAt",
-        "charCodeAt",
-        "compareTo",
-        "concat",
-        "contains",
-        "diff",
-        "endsWith",
-        "equals",
-        "equalsIgnoreCase",
-        "every",
-        "exec",
-        "filter",
-        "find",
-        "findIndex",
-        "flat",
-        "forEach",
-        "format",
-        "fromNow",
-        "getDate",
-        "getDay",
-        "getFullYear",
-        "getHours",
-        "getMinutes",
-        "getMonth",
-        "getSeconds",
-        "getTime",
-        "getTimezoneOffset",
-        "hasOwnProperty",
-        "humanize",
-        "includes",
-        "indexOf",
-        "isAfter",
-        "isBefore",
-        "isBetween",
-        "isBlank",
-        "isEmpty",
-        "isLeapYear",
-        "isSame",
-        "isSameOrAfter",
-        "isSameOrBefore",
-        "isValid",
-        "isoWeek",
-        "isoWeekday",
-        "join",
-        "lastIndexOf",
-        "map",
-        "match",
-        "matches",
-        "padEnd",
-        "padStart",
-        "reduce",
-        "replace",
-        "replaceAll",
-        "replaceFirst",
-        "search",
-        "slice",
-        "some",
-        "split",
-        "startsWith",
-        "strip",
-        "substr",
-        "substring",
-        "test",
-        "toExponential",
-        "toFixed",
-        "toISOString",
-        "toJSON",
-        "toLowerCase",
-        "toPrecision",
-        "toString",
-        "toUTCString",
-        "toUpperCase",
-        "trim",
-        "unix",
-        "valueOf",
-    ]
+    "charAt charCodeAt compareTo concat contains diff endsWith equals equalsIgnoreCase every exec filter find findIndex"
+    " flat forEach format fromNow getDate getDay getFullYear getHours getMinutes getMonth getSeconds getTime"
+    " getTimezoneOffset hasOwnProperty humanize includes indexOf isAfter isBefore isBetween isBlank isEmpty isLeapYear"
+    " isSame isSameOrAfter isSameOrBefore isValid isoWeek isoWeekday join lastIndexOf map match matches padEnd padStart"
+    " reduce replace replaceAll replaceFirst search slice some split startsWith strip substr substring test"
+    " toExponential toFixed toISOString toJSON toLowerCase toPrecision toString toUTCString toUpperCase trim unix"
+    " valueOf".split()
 )
 _WRITING = frozenset(  # they change their own object only
-    [
-        "add",
-        "clone",
-        "date",
-        "dates",
-        "day",
-        "days",
-        "daysInMonth",
-        "endOf",
-        "hour",
-        "hours",
-        "local",
-        "millisecond",
-        "milliseconds",
-        "minute",
-        "minutes",
-        "month",
-        "months",
-        "pop",
-        "push",
-        "quarter",
-        "reverse",
-        "second",
-        "seconds",
-        "set",
-        "shift",
-        "sort",
-        "splice",
-        "startOf",
-        "subtract",
-        "unshift",
-        "utc",
-        "utcOffset",
-        "week",
-        "weekday",
-        "weeks",
-        "year",
-        "years",
-    ]
+    "add clone date dates day days daysInMonth endOf hour hours local millisecond milliseconds minute minutes month"
+    " months pop push quarter reverse second seconds set shift sort splice startOf subtract unshift utc utcOffset week"
+    " weekday weeks year years".split()
 )
 _FORBIDDEN_WORDS = frozenset(
-    [
-        "__defineGetter__",
-        "__defineSetter__",
-        "__proto__",
-        "apply",
-        "arguments",
-        "async",
-        "await",
-        "bind",
-        "call",
-        "callee",
-        "caller",
-        "class",
-        "const",
-        "constructor",
-        "debugger",
-        "delete",
-        "eval",
-        "fn",
-        "for",
-        "get",
-        "globalThis",
-        "import",
-        "let",
-        "prototype",
-        "set",
-        "super",
-        "var",
-        "while",
-        "with",
-        "yield",
-    ]
+    "__defineGetter__ __defineSetter__ __proto__ apply arguments async await bind call callee caller class const"
+    " constructor debugger delete eval fn for get globalThis import let prototype set super var while with"
+    " yield".split()
 ) - {"set"}
-_FORBIDDEN_MARKS = frozenset(["++", "--", "\\", "#", "@", "..."])
-_COMPARISONS = frozenset(["==", "===", "!=", "!==", "<=", ">=", "=>"])
-_CALLING_WORDS = frozenset(["function", "return", "typeof", "void", "in", "instanceof", "if"])
+_FORBIDDEN_MARKS = frozenset("++ -- \\ # @ ...".split())
+_COMPARISONS = frozenset("== === != !== <= >= =>".split())
+_CALLING_WORDS = frozenset("function return typeof void in instanceof if".split())
 
 
 def _leaves_no_trace(tokens: Sequence[Token]) -> bool:

@@ -33,7 +33,7 @@ from dagrun.core.events import (
     Success,
     Woken,
 )  # fmt: skip
-from dagrun.core.retry import Retry, group_retry, platform_wait
+from dagrun.core.retry import group_retry, platform_wait
 from dagrun.core.state import (
     BLOCKED,
     CANCELED,
@@ -280,19 +280,7 @@ class Machine:
             self.move(group, FAILING)
             self.open(group)
         else:
-            self.done(group, GROUP_ERROR, self.why_dead(group))
-
-    def why_dead(self, group: Task) -> str | None:
-        """A group can fail because of a task outside that one of its members needs; the reason names it (F12)."""
-        if group.failed_children:
-            return None
-        for task in self.tree.members(group):
-            if task.dead:
-                for index in task.upstreams:
-                    upstream = self.tree[index]
-                    if upstream.dead or (upstream.state in DONE and upstream.state != SUCCESS):
-                        return f"{task.full_name} needs {upstream.full_name}, which did not succeed"
-        return None
+            self.done(group, GROUP_ERROR, self.tree.cause_of_death(group))
 
     def canceling(self, group: Task) -> bool:
         return self.tree.cancel_requested or group.reason == SIBLING_FAILED
@@ -453,29 +441,3 @@ class Machine:
                 group.in_window += 1 if is_ else -1
                 if not is_ and group.queue:
                     self.refill(group)
-
-
-def claimable(tree: TaskTree, most: int) -> list[int]:
-    """The next ready tasks, in order of their indexes, at most so many. They stay ready until a `Claimed` event."""
-    found: list[int] = []
-    while tree.ready and len(found) < most:
-        index = heappop(tree.ready)
-        if tree[index].state == READY and not tree[index].superseded and index not in found:
-            found.append(index)
-    for index in found:
-        heappush(tree.ready, index)
-    return found
-
-
-def next_due(tree: TaskTree) -> int | None:
-    """When the first waiting task is due, or None."""
-    while tree.due:
-        due_at, index = tree.due[0]
-        task = tree[index]
-        if task.state == WAITING and task.due_at == due_at and not task.superseded:
-            return due_at
-        heappop(tree.due)
-    return None
-
-
-__all__ = ["Machine", "Retry", "claimable", "next_due", "step"]

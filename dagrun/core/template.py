@@ -173,7 +173,10 @@ def _of_text(value: str, step: Step) -> Any:
     if isinstance(step, int) or step.isdigit():
         index = int(step)
         unit = units[2 * index : 2 * index + 2]
-        return unit.decode("utf-16-le", "replace") if unit else UNDEFINED
+        if not unit:
+            return UNDEFINED
+        # Half of a pair of UTF-16 is no character; Java prints a question mark.
+        return "?" if 0xD8 <= unit[1] <= 0xDF else unit.decode("utf-16-le")
     return _method_or_nothing(step)
 
 

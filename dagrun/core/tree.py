@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import Any
 
 from dagrun.core.state import BLOCKED, DONE, FAILED, PLANNED, READY, RUNNING, STOPPING, SUCCESS, WAITING
@@ -152,6 +152,27 @@ class TaskTree:
         """The newest task of each full name."""
         return {task.full_name: task for task in self.tasks}
 
+    def claimable(self, most: int) -> list[int]:
+        """The next ready tasks, in order of their indexes, at most so many. They stay ready until they are claimed."""
+        found: list[int] = []
+        while self.ready and len(found) < most:
+            index = heappop(self.ready)
+            if self[index].state == READY and not self[index].superseded and index not in found:
+                found.append(index)
+        for index in found:
+            heappush(self.ready, index)
+        return found
+
+    def next_due(self) -> int | None:
+        """When the first waiting task is due, or None."""
+        while self.due:
+            due_at, index = self.due[0]
+            task = self[index]
+            if task.state == WAITING and task.due_at == due_at and not task.superseded:
+                return due_at
+            heappop(self.due)
+        return None
+
     def count(self) -> None:
         """Derive all counters and heaps from the states, after loading or building a tree."""
         self.ready.clear()
@@ -193,6 +214,17 @@ class TaskTree:
         for index in (*task.downstreams, *task.children):
             settled += self.mark_dead(self.tasks[index])
         return settled
+
+    def cause_of_death(self, group: Task) -> str | None:
+        """A group can fail because of a task outside that one of its members needs; the reason names it (F12)."""
+        if group.failed_children:
+            return None
+        for task in self.members(group):
+            for index in task.upstreams if task.dead else ():
+                upstream = self[index]
+                if upstream.dead or (upstream.state in DONE and upstream.state != SUCCESS):
+                    return f"{task.full_name} needs {upstream.full_name}, which did not succeed"
+        return None
 
     def mark_dead(self, task: Task) -> list[Task]:
         """The task can never start: neither can what waits for it, nor what is below it. Returns the settled groups.

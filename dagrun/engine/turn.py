@@ -77,7 +77,7 @@ def turn_in(
     tree = current_tree(tx, live, row)
     valid = answered(tree, events)
     step = machine.step(tree, events, tx.now)
-    claimed = machine.claimable(tree, claim) if claim > 0 else []
+    claimed = tree.claimable(claim) if claim > 0 else []
     if claimed:
         join(step, machine.step(tree, [Claimed(index, lease()) for index in claimed], tx.now))
     if step.changed or step.inserted or tree.cancel_requested != bool(row.cancel_requested):

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 from dagrun.core.events import CallAgain, Event, Failure, Finished, Move, Outcome, OutOfTime, Success, Woken
 from dagrun.core.javascript import JavaScript
-from dagrun.core.machine import next_due
 from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
@@ -183,7 +182,7 @@ class Worker:
                 self.look_at(held)
         wall = self.now()
         for attempt in self.attempts.values():
-            due = next_due(attempt.tree) if attempt.live.tree else 0
+            due = attempt.tree.next_due() if attempt.live.tree else 0
             if due is not None and due <= wall:
                 self.wanted.add(attempt.id)
 
@@ -208,7 +207,7 @@ class Worker:
             delays.append(ticking)
         wall = self.now()
         for attempt in self.attempts.values():
-            due = next_due(attempt.tree) if attempt.live.tree else wall
+            due = attempt.tree.next_due() if attempt.live.tree else wall
             if due is not None:
                 delays.append((due - wall) / SECOND)
         return max(0.0, min(delays))

@@ -9,7 +9,7 @@ from typing import Any
 
 from dagrun.core.compiler import compile_generated, compile_workflow
 from dagrun.core.events import CallAgain, Claimed, Event, Failure, Finished, Started, Step, Success
-from dagrun.core.machine import claimable, next_due, step
+from dagrun.core.machine import step
 from dagrun.core.retry import Retry
 from dagrun.core.reuse import build_tree
 from dagrun.core.state import DONE, FAILED, SUCCESS
@@ -45,7 +45,7 @@ class Simulation:
         return self
 
     def claim(self, most: int = 1_000_000) -> list[Task]:
-        indexes = claimable(self.tree, most)
+        indexes = self.tree.claimable(most)
         self.send(*[Claimed(index, self.lease()) for index in indexes])
         return [self.tree[index] for index in indexes]
 
@@ -61,7 +61,7 @@ class Simulation:
 
     def advance(self) -> bool:
         """Move the clock to the next due time. False when nothing waits."""
-        due = next_due(self.tree)
+        due = self.tree.next_due()
         if due is None:
             return False
         self.now = max(self.now, due)

@@ -52,7 +52,9 @@ TABLE = [(getter, value, result) for getter, rows in CONVERSIONS.items() for val
 GETTERS = sorted(CONVERSIONS)
 
 
-@pytest.mark.parametrize(("getter", "value", "result"), TABLE, ids=lambda part: "refused" if part is BAD else repr(part)[:40])
+@pytest.mark.parametrize(
+    ("getter", "value", "result"), TABLE, ids=lambda part: "refused" if part is BAD else repr(part)[:40]
+)
 def test_a_value_is_converted_as_jackson_does(getter: str, value: Any, result: Any) -> None:
     read = getattr(Params({"k": value}), getter)
     if result is not BAD:

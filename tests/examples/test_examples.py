@@ -110,7 +110,7 @@ def test_the_demo_shows_the_report_and_leaves_the_checkout_clean(tmp_path):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "HANDLER: 2026-01-15 is not complete" in ended.stdout
     assert "All 181 orders are in the report." in ended.stdout
-    assert "Shown: " in ended.stdout.splitlines()[-2]
+    assert "Shown: " in ended.stdout[-300:]
     assert files_of(EXAMPLES) == before
     assert list(tmp_path.iterdir()) == []
 
