@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import click
 
@@ -28,7 +27,7 @@ from dagrun.engine.attempt import Attempt
 from dagrun.engine.local import PROJECT_PARAMS
 from dagrun.engine.owners import describe
 from dagrun.engine.rows import decode
-from dagrun.engine.submit import Submission
+from dagrun.engine.submit import Submission, new_uuid
 from dagrun.errors import Conflict, NotFound
 from dagrun.project.archive import Directory
 from dagrun.project.loader import workflow_file
@@ -150,7 +149,7 @@ class Retry:
             revision=row,
             session_time=session.session_time,
             params=params,
-            retry_name=str(uuid4()),
+            retry_name=new_uuid(),
             options=options,
             plan=plan,
             resumed_from=old.id,

@@ -35,7 +35,7 @@ from dagrun.core.zone import zone
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.local import PROJECT_PARAMS
 from dagrun.engine.owners import describe
-from dagrun.engine.submit import TASK_LIMIT, Submission
+from dagrun.engine.submit import TASK_LIMIT, Submission, new_uuid
 from dagrun.errors import Conflict, UserError
 from dagrun.project.archive import Directory
 from dagrun.project.loader import find_project
@@ -203,8 +203,6 @@ class Run:
     # -- what to start
 
     def submission(self, workflow: Workflow, row: Any, at: int, before: AttemptRow | None) -> Submission:
-        from uuid import uuid4
-
         from dagrun.cli.resuming import plan_for_run
 
         options: dict[str, Any] = {PROJECT_PARAMS: self.given, "task_limit": TASK_LIMIT}
@@ -222,7 +220,7 @@ class Run:
             revision=row,
             session_time=at,
             params=self.given,
-            retry_name=str(uuid4()) if named else "",
+            retry_name=new_uuid() if named else "",
             options=options,
             plan=plan,
             resumed_from=before.id if before is not None else None,

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +29,6 @@ from dagrun.errors import NotFound
 from dagrun.executors.process import ProcessExecutor, sweep
 from dagrun.project.archive import Snapshot, snapshot
 from dagrun.project.loader import load_config, name_of, workflow_file
-from dagrun.secrets.mask import Masker
 from dagrun.secrets.scopes import LocalSecrets
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
 
@@ -82,7 +80,7 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         store.id,
         opened.state_dir,
         opened.project_dir,
-        ProcessExecutor(Masker),
+        ProcessExecutor(masker),
         Workspaces(opened.project_dir, opened.state_dir),
     )
     secrets = LocalSecrets(opened.settings.values, os.environ)
@@ -97,6 +95,13 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         schedule_params=schedule_params,
     )
     return Runner(opened, revision, project_id, output, local)
+
+
+def masker(secrets: Sequence[str]) -> Any:
+    """The filter of a try that has secrets; its tables are loaded for the first one."""
+    from dagrun.secrets.mask import Masker
+
+    return Masker(secrets)
 
 
 def schedule_params(workflow: Workflow, session_time: int) -> dict[str, Any]:
@@ -131,6 +136,8 @@ def run_to_end(
 
 
 def retry_command(opened: Opened, attempt: Attempt) -> str:
+    import shlex
+
     words = ["dagrun", "retry", str(attempt.id)]
     if os.path.realpath(opened.project_dir) != os.path.realpath(os.getcwd()):
         words += ["--project", os.path.relpath(opened.project_dir)]

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.errors import NotFound
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     values: Mapping[str, str]
 
     @property

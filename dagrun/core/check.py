@@ -7,8 +7,7 @@ Rules: features F06 and spelling rule 10, spec/language 10.2 items 22 to 24.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.config import Template, suggest
 from dagrun.core.retry import group_retry
@@ -26,8 +25,7 @@ POLICIES = (
 CHOICES = {"_workspace": ("own", "shared", "project"), "_keep": ("never", "on_failure", "always")}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     level: str
     kind: str
     message: str
@@ -45,8 +43,7 @@ class Finding:
         return f"{text}\n  {self.hint}" if self.hint else text
 
 
-@dataclass(frozen=True, slots=True)
-class Operators:
+class Operators(NamedTuple):
     """What is known of operators: all names; of one, its options and whether its own `_retry` works; None: unknown."""
 
     names: Callable[[], Sequence[str]]
@@ -65,8 +62,7 @@ def check(workflow: Workflow, operators: Operators, paths: Container[str]) -> li
     return findings
 
 
-@dataclass(frozen=True, slots=True)
-class Checker:
+class Checker(NamedTuple):
     node: Node
     operators: Operators
     paths: Container[str]

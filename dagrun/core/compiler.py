@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from dagrun.core.config import Map, Params, suggest
 from dagrun.core.needs import connect_needs
@@ -346,8 +346,7 @@ def name_list(config: Mapping[str, Any], key: str, full_name: str, place: Place)
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Parallel:
+class Parallel(NamedTuple):
     """`_parallel` as read: on or off; waves of `limit` (0: none); a window of `slots` (None: none)."""
 
     on: bool

@@ -1,33 +1,31 @@
 """What can happen to an attempt from outside, and how a task's operator ended. Values only; `machine.step` applies them.
 
-Times are microseconds since 1970 UTC.
+Tasks are named by their index; times are microseconds since 1970 UTC. Named tuples, since making a frozen dataclass costs ten times as much at start-up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.retry import Retry
-from dagrun.core.workflow import Node
+from dagrun.core.workflow import NOTHING, Node
 
 # -- how an operator ended
 
 
-@dataclass(frozen=True, slots=True)
-class Success:
+class Success(NamedTuple):
     """The operator succeeded. `generated` are the compiled tasks of its `^sub`, indexes counting from 0."""
 
-    stored: Mapping[str, Any] = field(default_factory=dict)
-    exported: Mapping[str, Any] = field(default_factory=dict)
+    stored: Mapping[str, Any] = NOTHING
+    exported: Mapping[str, Any] = NOTHING
     reset: Sequence[str] = ()
     generated: Sequence[Node] = ()
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """The operator failed. `error` has `kind` and `message` (and `stacktrace`, spec/language P11).
 
     `retry` is the task's own `_retry` where it covers this failure. `platform` failures (worker lost, spawn failed) are
@@ -38,11 +36,10 @@ class Failure:
     retry: Retry | None = None
     platform: bool = False
     platform_limit: int = 10
-    stored: Mapping[str, Any] = field(default_factory=dict)
+    stored: Mapping[str, Any] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class CallAgain:
+class CallAgain(NamedTuple):
     """The operator wants to be called again at `due_at`, with this memo."""
 
     due_at: int
@@ -54,67 +51,58 @@ Outcome = Success | Failure | CallAgain
 # -- events
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """The attempt begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A worker took the task. `lease` is new at every claim; an answer with another lease is ignored."""
 
-    index: int
+    task: int
     lease: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """A worker reports how the operator of the claim `lease` ended."""
 
-    index: int
+    task: int
     lease: str
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class OutOfTime:
+class OutOfTime(NamedTuple):
     """The try of the claim `lease` has reached its time limit: it is told to end."""
 
-    index: int
+    task: int
     lease: str
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseLost:
+class LeaseLost(NamedTuple):
     """Whoever held the claim `lease` is gone; nothing of the try is alive."""
 
-    index: int
+    task: int
     lease: str
 
 
-@dataclass(frozen=True, slots=True)
-class Canceled:
+class Canceled(NamedTuple):
     """The attempt shall end. `reason` says who wanted it."""
 
     reason: str = "killed"
 
 
-@dataclass(frozen=True, slots=True)
-class Abandoned:
+class Abandoned(NamedTuple):
     """The process that ran the attempt is gone, and all that it had started: the attempt ends here."""
 
     reason: str = "the process that ran it is gone"
 
 
-@dataclass(frozen=True, slots=True)
-class Woken:
+class Woken(NamedTuple):
     """What a waiting task waits for has happened: its time has come."""
 
-    index: int
+    task: int
 
 
-@dataclass(frozen=True, slots=True)
-class Overdue:
+class Overdue(NamedTuple):
     """The attempt isn't done at the time that its `sla` names; `tasks` are those that run then."""
 
     alert: bool
@@ -135,9 +123,8 @@ class Step:
     notes: list[str] = field(default_factory=list)  # for the log: a malformed `_retry`, a handler that was skipped
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    index: int
+class Move(NamedTuple):
+    task: int
     before: str
     after: str
     reason: str | None = None

@@ -13,10 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagrun.core.config import suggest
 from dagrun.core.expression import GLOBALS, Expression
@@ -73,8 +71,7 @@ class JavaScript:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """An engine together with what its clock shows."""
 
     javascript: JavaScript
@@ -199,11 +196,15 @@ def _without_oddities(value: Any) -> Any:
 
 @lru_cache(maxsize=8)
 def _script(name: str) -> str:
+    from importlib.resources import files
+
     return files("dagrun.core").joinpath("js", name).read_text("utf-8")
 
 
 @lru_cache(maxsize=1)
 def _moment() -> str:
+    from importlib.resources import files
+
     return files("xstatic.pkg.moment").joinpath("data", "moment.min.js").read_text("utf-8")
 
 

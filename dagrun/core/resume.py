@@ -9,8 +9,7 @@ is stored. A group is reused when all its members are. A reused generator brings
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.config import merge
 from dagrun.core.reuse import Choice, Plan, depends_on, reusable
@@ -23,8 +22,7 @@ from dagrun.errors import NotFound, UserError
 REUSE, RUN, NEW, GONE, SKIP = "reuse", "run", "new", "gone", "skip"
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(NamedTuple):
     """One side of the comparison: a revision with the parameters of an attempt.
 
     `files` gives the digests of the project files that a task's operator declares, by path.
@@ -35,8 +33,7 @@ class Side:
     files: Callable[[TaskSpec], Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What the person asked for.
 
     `keep_changed` reuses by name whatever succeeded. `start` runs that task and all that depends on it; `only` nothing

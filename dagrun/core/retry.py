@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.config import Params, Template
 from dagrun.errors import TaskFailed
@@ -15,8 +14,7 @@ PLATFORM_PAUSE_SECONDS = 1.0
 LONGEST_PLATFORM_PAUSE_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """`limit` counts the extra runs. Waits in seconds; `factor` 2 is Digdag's `exponential`."""
 
     limit: int

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dagrun.core.state import SUCCESS
 from dagrun.core.tree import Carried, Task, TaskTree
 from dagrun.core.workflow import Node, Workflow
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     name: str
     action: str
     reason: str

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.zone import zone
 from dagrun.errors import UserError
@@ -19,8 +18,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FULL_TIME = re.compile(r"\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:?\d\d)\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What the built-in variables need to know of an attempt."""
 
     project_id: int

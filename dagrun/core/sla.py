@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.config import Params
 from dagrun.core.events import Overdue
@@ -23,8 +22,7 @@ CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?\Z")
 OPTIONS = ("time", "duration", "fail", "alert")
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
+class Alarm(NamedTuple):
     at: int  # microseconds since 1970 UTC
     alert: bool
     fail: bool

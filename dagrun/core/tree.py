@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.state import BLOCKED, DONE, FAILED, PLANNED, READY, RUNNING, STOPPING, SUCCESS, WAITING
 from dagrun.core.state import FAILING as FAILING_STATE
@@ -90,8 +90,7 @@ class Task:
         return self.spec.name in HANDLERS
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(NamedTuple):
     """A generated task that the attempt taken over had done: reused when the same task is generated again."""
 
     spec: TaskSpec | None  # what its definition must be; None: whatever it is now

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.config import mark_templates
 
@@ -83,8 +83,7 @@ class Node:
     upstreams: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Workflow:
+class Workflow(NamedTuple):
     """One workflow file, compiled. `nodes[0]` is the root group."""
 
     name: str
@@ -93,7 +92,7 @@ class Workflow:
     nodes: tuple[Node, ...]
     schedule: Any = None
     sla: Any = None
-    compat: Mapping[str, Any] = field(default_factory=dict)
+    compat: Mapping[str, Any] = NOTHING
 
     def find(self, suffix: str) -> list[Node]:
         """The tasks that a pattern names: an exact match below the root first, then any full name that ends in it.

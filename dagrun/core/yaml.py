@@ -13,7 +13,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml import events
@@ -151,8 +151,7 @@ class _Load:
     copies: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Anchor:
+class _Anchor(NamedTuple):
     value: Any
     nodes: int  # that the value has, with those that aliases repeat in it
     height: int

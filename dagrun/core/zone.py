@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 _OFFSET = re.compile(
     r"(?P<sign>[+-])(?:(?P<hours>\d{1,2})|(?P<h>\d\d)(?P<colon>:?)(?P<m>\d\d)(?:(?P=colon)(?P<s>\d\d))?)"
@@ -80,6 +79,8 @@ def _region(name: str) -> tzinfo:
     known = _REGION.fullmatch(name) and name not in _NOT_IN_JAVA and not name.startswith(_NOT_IN_JAVA_PREFIXES)
     try:
         if known:
+            from zoneinfo import ZoneInfo
+
             return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # KeyError: unknown; the others: odd names, among them directories
         pass

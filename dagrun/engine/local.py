@@ -6,10 +6,8 @@ every attempt that it was given, or started itself, is done.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.config import merge
 from dagrun.core.events import Canceled
@@ -20,7 +18,7 @@ from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt, open_attempt
 from dagrun.engine.launch import Launcher
 from dagrun.engine.owners import Ownership
-from dagrun.engine.submit import Submission, submit
+from dagrun.engine.submit import Submission, new_uuid, submit
 from dagrun.engine.worker import Observer, Report, Worker, machine_clock
 from dagrun.errors import NotFound, TaskFailed, UserError
 from dagrun.plugins.operator import Child
@@ -29,8 +27,7 @@ from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
 PROJECT_PARAMS = "project_params"  # in an attempt's options: what `-p` gave, which required workflows see too
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(NamedTuple):
     """The project as this run sees it: the revision's row, its files, and how a workflow of it is loaded."""
 
     row: RevisionRow
@@ -75,7 +72,7 @@ class Local:
     def submit_in(self, tx: Tx, wanted: Submission) -> Attempt:
         alarm = alarm_of(wanted.workflow, tx.now)
         params = {**wanted.params, **self.schedule_params(wanted.workflow, wanted.session_time)}
-        row, live = submit(tx, replace(wanted, params=params))
+        row, live = submit(tx, wanted._replace(params=params))
         # Before the row can be seen: who sees it running finds the lock taken.
         self.owned[row.id] = Ownership(self.state_dir, row.id)
         attempt = open_attempt(tx, live, row, self.revision.files, self.revision.manifest)
@@ -162,7 +159,7 @@ class Local:
             },
         )
         with self.store.transaction() as tx:
-            session = tx.ensure_session(wanted.project_id, found.name, wanted.session_time, str(uuid.uuid4()))
+            session = tx.ensure_session(wanted.project_id, found.name, wanted.session_time, new_uuid())
             row = tx.find_attempt(session.id, retry_name) if retry_name else tx.newest_attempt_of_session(session.id)
             if row is not None:
                 return child_of(row, started=False)

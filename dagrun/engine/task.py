@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.compiler import compile_generated
 from dagrun.core.config import Params, mark_templates, merge
@@ -24,7 +24,7 @@ from dagrun.core.workflow import Node
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.context import Context
 from dagrun.errors import PluginError, TaskFailed, WorkflowError
-from dagrun.plugins import host, registry
+from dagrun.plugins import registry
 from dagrun.plugins.operator import Again, Command, Ended, Operator, Result, Subtasks, Succeeded
 from dagrun.secrets.scopes import redirect
 
@@ -57,8 +57,7 @@ class Call:
     waits_for: int | None = None  # the attempt whose end cuts a wait short
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What a call needs of the process that makes it."""
 
     javascript: JavaScript
@@ -177,6 +176,8 @@ def check_time(call: Call, now: int) -> Call | Outcome:
 def run(call: Call) -> Command | Outcome:
     """Call the operator: a command to start, or how it ended."""
     if call.hosted:
+        from dagrun.plugins import host
+
         return host.command(call.operator_name, "run", call.context, secrets=granted(call))
     return guarded(call, lambda: call.operator.run(call.context))
 
@@ -185,6 +186,8 @@ def after_command(call: Call, end: Ended) -> Command | Outcome:
     """The command that `run` returned has ended: what that means."""
     if not call.hosted:
         return guarded(call, lambda: call.operator.ended(call.context, end))
+    from dagrun.plugins import host
+
     if call.command is not None:
         call.command = None
         return host.command(call.operator_name, "ended", call.context, secrets=granted(call), end=end)

@@ -93,8 +93,8 @@ def answered(tree: TaskTree, events: Sequence[Event]) -> set[tuple[int, int]]:
     """The tries whose reports count: index and number."""
     found = set()
     for event in events:
-        if isinstance(event, Finished) and tree[event.index].lease == event.lease:
-            found.add((event.index, tree[event.index].tries))
+        if isinstance(event, Finished) and tree[event.task].lease == event.lease:
+            found.add((event.task, tree[event.task].tries))
     return found
 
 
@@ -120,7 +120,7 @@ def save(tx: Tx, live: Live, tree: TaskTree, row: AttemptRow, step: Step) -> Att
         tx.save_tasks(changed)
     tx.insert_moves(
         [
-            MoveRow(live.id, version << MOVE_BITS | number, move.index, move.before, move.after, tx.now, move.reason)
+            MoveRow(live.id, version << MOVE_BITS | number, move.task, move.before, move.after, tx.now, move.reason)
             for number, move in enumerate(step.moves)
         ]
     )

@@ -9,7 +9,6 @@ reported in one turn, so that a chain of tasks costs one transaction a task and 
 from __future__ import annotations
 
 import os
-import secrets as random_bytes
 import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -121,7 +120,7 @@ class Worker:
         self.reports: list[Report] = []
         self.deadlines: list[tuple[float, int, Try]] = []
         self.numbers = count()
-        self.name = random_bytes.token_hex(6)
+        self.name = os.urandom(6).hex()
         self.javascript = JavaScript()
         self.changes = store.changes()
         self.looked_at = time.monotonic()
@@ -249,7 +248,7 @@ class Worker:
 
     def tell(self, attempt: Attempt, turn: Turn) -> None:
         for move in turn.moves:
-            self.observer.moved(attempt, turn.tree[move.index], move)
+            self.observer.moved(attempt, turn.tree[move.task], move)
         for note in turn.notes:
             self.observer.warned(note)
 

@@ -16,8 +16,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 MARK = "DAGRUN_TRY"
 
@@ -28,8 +28,7 @@ _LISTINGS = 20  # of /proc for one table; a busy machine has new processes all t
 _KILL_ROUNDS = 100  # one that forks while it is hunted takes some; one that can't die must not hang us
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     pid: int
     session: int | None
     mark: str | None

@@ -6,7 +6,6 @@ before.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 
@@ -22,6 +21,8 @@ def log_path(state_dir: str, attempt_id: int | str, task: str, number: int) -> s
     """
     name = _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], task.encode("utf-8", "surrogateescape")).decode()
     if len(name) > _LONGEST_NAME_BYTES:
+        import hashlib
+
         digest = hashlib.sha256(task.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         name = f"{name[:_SHOWN_BYTES]}~{digest}~{name[-_SHOWN_BYTES:]}"
     return os.path.join(state_dir, "logs", str(attempt_id), f"{name}~{number}.log")

@@ -10,12 +10,10 @@ Executor.tick(now)     -> seconds       carries on with what was stopped
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """All that an executor needs to start one try."""
 
     name: str  # DAGRUN_TRY of the try: "<store>/<attempt>.<index>.<try>", unique for ever
@@ -27,8 +25,7 @@ class Launch:
     image: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """How a try ended. Memory in bytes, CPU in seconds (user + system); None where it is not known."""
 
     exit_code: int  # 128 + N for signal N

@@ -20,7 +20,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from dagrun.errors import PluginError
@@ -77,7 +77,7 @@ def encode_request(
         "name": task.name, "params": dict(task.params), "local": dict(task.local), "memo": dict(task.memo),
         "now": task.now, "task_limit": task.task_limit, "workdir": task.workdir, "secrets": dict(secrets),
     }  # fmt: skip
-    return json.dumps({"operator": operator, "method": method, "task": known, "end": asdict(end) if end else None})
+    return json.dumps({"operator": operator, "method": method, "task": known, "end": end._asdict() if end else None})
 
 
 def answer(operator: str, end: Ended) -> Answer:
@@ -235,14 +235,23 @@ def encode(name: str, result: object) -> tuple[str, dict[str, Any]]:
     if isinstance(result, Command):
         return "command", encode_command(result)
     if isinstance(result, Succeeded):
-        return "succeeded", asdict(result)
+        return "succeeded", plain(result)
     if isinstance(result, Again):
-        return "again", asdict(result)
+        return "again", plain(result)
     raise TaskFailed(
         f"Operator {name}> returned {result!r}; it must return Succeeded, Again or Command",
         "bad_result",
         "runtime",
     )
+
+
+def plain(value: Any) -> Any:
+    """A result as JSON values: named tuples become maps."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(item) for name, item in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def encode_command(result: Command) -> dict[str, Any]:

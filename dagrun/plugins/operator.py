@@ -12,8 +12,8 @@ anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from dagrun.core.config import Params, json_text, mark_templates
 from dagrun.errors import TaskFailed
@@ -24,8 +24,10 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Subtask:
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Subtask(NamedTuple):
     """One generated task.
 
     `config` is a task's map as in a file: its texts are templates. `data` are variables that it and its
@@ -34,11 +36,10 @@ class Subtask:
 
     name: str  # with its sign: "+loop-0"
     config: Mapping[str, Any]
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Subtasks:
+class Subtasks(NamedTuple):
     """Generated tasks, which become the group `^sub` below the task that made them.
 
     Either `config`, a map as in a file (a group or a single operator task), or `items`, in order. `options`
@@ -47,22 +48,20 @@ class Subtasks:
 
     config: Mapping[str, Any] | None = None
     items: Sequence[Subtask] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(NamedTuple):
     """The task did its work. `reason` is set when there was nothing to do: the task shows as skipped."""
 
-    stored: Mapping[str, Any] = field(default_factory=dict)  # seen by all tasks ordered after this one
-    exported: Mapping[str, Any] = field(default_factory=dict)  # seen by generated tasks only
+    stored: Mapping[str, Any] = NOTHING  # seen by all tasks ordered after this one
+    exported: Mapping[str, Any] = NOTHING  # seen by generated tasks only
     reset: Sequence[str] = ()  # dotted names removed before `stored` is applied
     subtasks: Subtasks | None = None
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(NamedTuple):
     """Call `run` again after so many seconds, with this memo. The task waits and holds no slot meanwhile.
 
     `wake_on` names an attempt whose end cuts the wait short.
@@ -73,8 +72,7 @@ class Again:
     wake_on: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TryFile:
+class TryFile(NamedTuple):
     """A file of the try's own directory, which lies outside the workspace.
 
     It stands in a Command for the path that the file has where the command runs; only the engine knows that
@@ -84,8 +82,7 @@ class TryFile:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A process to run.
 
     `files` are written into the try's own directory before the start, readable by their owner only, and
@@ -94,15 +91,14 @@ class Command:
     """
 
     argv: Sequence[str | TryFile]
-    environment: Mapping[str, str | TryFile] = field(default_factory=dict)
-    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    environment: Mapping[str, str | TryFile] = NOTHING
+    files: Mapping[str, str | bytes] = NOTHING
     secrets: Sequence[str] = ()
     image: Mapping[str, Any] | None = None
     workdir_on_path: bool = False  # the working directory is the last entry of PATH
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a command ended. `exit_code` is 128 + N for signal N, as shells say it."""
 
     exit_code: int
@@ -113,8 +109,7 @@ class Ended:
 Result = Succeeded | Again
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """An attempt that `require>` started or found."""
 
     attempt_id: int

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dagrun.core.config import suggest
 from dagrun.errors import PluginError, TaskFailed
 from dagrun.plugins.operator import OperatorFactory
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "dagrun.operators"
 
@@ -84,6 +86,8 @@ def unregister(name: str) -> None:
 @cache
 def _plugins() -> dict[str, list[EntryPoint]]:
     """The entry points of other packages by name. One that is seen twice (two paths to it) counts once."""
+    from importlib.metadata import entry_points
+
     found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
         if entry.name not in BUILT_INS:

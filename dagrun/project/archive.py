@@ -17,9 +17,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import get_ident
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.errors import UserError
 
@@ -34,8 +33,7 @@ Ignored = Callable[[str], bool]
 # -- reading files
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(NamedTuple):
     """The files of a directory, as they are now."""
 
     path: str
@@ -48,8 +46,7 @@ class Directory:
         return [path for path, _ in walk(self.path, ignored_in(self.path))]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The files of a revision."""
 
     manifest: Mapping[str, Any]

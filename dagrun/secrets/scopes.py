@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +45,8 @@ class LocalSecrets:
         directory = self._directories[0]
         os.makedirs(directory, mode=0o700, exist_ok=True)
         os.chmod(directory, 0o700)
+        import tempfile
+
         fd, temporary = tempfile.mkstemp(dir=directory, prefix=".")  # mkstemp's mode is 0600
         try:
             with open(fd, "wb") as file:

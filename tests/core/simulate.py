@@ -36,7 +36,7 @@ class Simulation:
 
     def send(self, *events: Event) -> Step:
         done = step(self.tree, events, self.now)
-        self.moves += [(self.tree[move.index].full_name, move.before, move.after) for move in done.moves]
+        self.moves += [(self.tree[move.task].full_name, move.before, move.after) for move in done.moves]
         self.notes += done.notes
         return done
 

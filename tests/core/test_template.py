@@ -43,7 +43,11 @@ def test_an_expression_of_a_real_project(case: dict[str, Any]) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(-1e6, 1e6).map(lambda x: round(x, 6)) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(-1e6, 1e6).map(lambda x: round(x, 6))
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "1", "0", "x y"]), inner),
     max_leaves=8,
 )

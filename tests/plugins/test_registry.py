@@ -32,7 +32,7 @@ def installed(monkeypatch):
 
     def install(*entries):
         registry._plugins.cache_clear()
-        monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+        monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries)
 
     yield install
     registry._plugins.cache_clear()
