@@ -48,7 +48,9 @@ class Prepared:
     io: str
     directory: str
     keep: str
-    written: list[str] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
+    has_secrets: bool = False
+    process: int | None = None  # the leader of its process group
 
 
 class Launcher:
@@ -87,10 +89,14 @@ class Launcher:
                 "bad_option",
                 "config",
             )
+        for name in prepared.workspace.kept.difference(command.files):
+            os.unlink(os.path.join(prepared.io, name))
+        prepared.workspace.kept.clear()
         for name, content in command.files.items():
             write_private(os.path.join(prepared.io, name), content)
-            prepared.written.append(name)
-        return self.executor.start(
+            prepared.written.add(name)
+        prepared.has_secrets = prepared.has_secrets or bool(command.secrets or masked)
+        handle = self.executor.start(
             Launch(
                 name=prepared.name,
                 argv=[place(word, prepared.io) for word in command.argv],
@@ -100,6 +106,8 @@ class Launcher:
                 mask=tuple(dict.fromkeys((*command.secrets, *masked))),
             )
         )
+        prepared.process = handle.get("pid")
+        return handle
 
     def environment(self, prepared: Prepared, command: Command) -> dict[str, str]:
         environment = dict(os.environ)
@@ -122,7 +130,10 @@ class Launcher:
             for name in prepared.written:
                 os.unlink(os.path.join(prepared.io, name))
             return
-        prepared.workspace.remove()
+        if prepared.process is not None and group_is_gone(prepared.process):
+            prepared.workspace.give_back(set() if prepared.has_secrets else prepared.written)
+        else:
+            prepared.workspace.remove()
 
     def attempt_ended(self, attempt_id: int) -> str | None:
         """Remove what the attempt shared; returns the warning about files that were lost, if any (features F78)."""
@@ -166,18 +177,33 @@ def one_of(params: Params, local: Mapping[str, Any], key: str, allowed: tuple[st
     return value
 
 
+def group_is_gone(leader: int) -> bool:
+    """Nothing of the try lives on in the background."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
 def place(word: str | TryFile, io: str) -> str:
     return os.path.join(io, word.name) if isinstance(word, TryFile) else word
 
 
 def write_private(path: str, content: str | bytes) -> None:
-    """A file for its owner only: it may hold secrets."""
+    """A file for its owner only: it may hold secrets.
+
+    An older one is written over and then cut: emptied first, ext4 would write it out at once, for safety that isn't needed.
+    """
     data = content.encode() if isinstance(content, str) else content
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
+        os.ftruncate(fd, len(data))
     finally:
         os.close(fd)
 

@@ -4,6 +4,9 @@
     io/        the try's own files: its script, its parameters, what it stores
     io/tmp/    $DAGRUN_TMP
 
+A directory that a try left exactly as it found it, and in which nothing of the try lives on, is not removed and filled again
+but renamed for the next one: on common file systems a new file in a new directory costs as much as a whole process.
+
 `shared`: one directory for all tries below a group, gone at the end of the attempt. `project`: the project directory itself.
 Files are cloned where the file system can (reflink), else copied; never hard links, so that no task can change a revision.
 """
@@ -24,15 +27,24 @@ from dagrun.project.archive import object_path
 
 FICLONE = 0x40049409  # linux/fs.h
 CHUNK = 1 << 30
+MOST_POOLED = 32
+
+
+# Of a file: its size, and when its contents, then anything of it, last changed. Nothing can turn the last one back.
+Status = tuple[int, int, int]
+DIRECTORY: Status = (-1, 0, 0)
 
 
 @dataclass(slots=True)
 class Workspace:
-    """One try's directories. `filled` tells what `fill` made: path → (size, mtime in ns); None if the try doesn't own it."""
+    """One try's directories. `filled` tells what stands in its own project directory; None if the try doesn't own it."""
 
     project: str
     top: str  # of the try
-    filled: dict[str, tuple[int, int]] | None = None
+    filled: dict[str, Status] | None = None
+    pool: list[Workspace] | None = None
+    found: dict[str, Status] | None = None  # what stood in it when it was last looked at
+    kept: set[str] = field(default_factory=set)  # files in `io` of an earlier try, to be written over or removed
 
     @property
     def io(self) -> str:
@@ -46,26 +58,69 @@ class Workspace:
         """Files that the try wrote into its own workspace: new ones, and changed ones."""
         if self.filled is None:
             return []
-        return sorted(path for path, status in files_below(self.project) if self.filled.get(path) != status)
+        found = self.found = entries_below(self.project)
+        return sorted(
+            path
+            for path, status in found.items()
+            if status[0] >= 0 and not is_cache(path) and self.filled.get(path, DIRECTORY)[:2] != status[:2]
+        )
 
     def remove(self) -> None:
         remove_tree(self.top)
 
+    def give_back(self, ours: set[str]) -> None:
+        """For the next try, if this one changed nothing; else removed. `ours` are files in `io` without secrets."""
+        try:
+            if self.is_as_filled() and empty_io(self.io, ours):
+                self.found, self.kept = None, ours
+                assert self.pool is not None
+                self.pool.append(self)
+                return
+        except OSError:
+            pass
+        self.remove()
 
-def files_below(directory: str, prefix: str = "") -> list[tuple[str, tuple[int, int]]]:
-    """Each file with its status; those of a directory that a task has closed to us aren't known."""
-    found = []
+    def is_as_filled(self) -> bool:
+        if self.pool is None or len(self.pool) >= MOST_POOLED:
+            return False
+        return self.filled == (self.found or entries_below(self.project))
+
+
+def empty_io(io: str, ours: set[str]) -> bool:
+    """Only files of ours are left in the try's own directory, and an empty `tmp`."""
+    with os.scandir(io) as entries:
+        for entry in entries:
+            if entry.name == "tmp":
+                with os.scandir(entry.path) as inside:
+                    if next(inside, None) is not None:
+                        return False
+            elif entry.is_dir(follow_symlinks=False):
+                return False
+            elif entry.name not in ours or not entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
+                ours.discard(entry.name)
+    return True
+
+
+def entries_below(directory: str, prefix: str = "") -> dict[str, Status]:
+    """Everything below a directory; what is in one that a task has closed to us isn't known."""
+    found: dict[str, Status] = {}
     with os.scandir(os.path.join(directory, prefix) if prefix else directory) as entries:
         for entry in entries:
             path = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
-                if entry.name != "__pycache__":
-                    with suppress(PermissionError):
-                        found += files_below(directory, f"{path}/")
-            elif not entry.is_symlink() and not entry.name.endswith(".pyc"):
+                found[path] = DIRECTORY
+                with suppress(PermissionError):
+                    found.update(entries_below(directory, f"{path}/"))
+            else:
                 status = entry.stat(follow_symlinks=False)
-                found.append((path, (status.st_size, status.st_mtime_ns)))
+                size = status.st_size if stat.S_ISREG(status.st_mode) else -2
+                found[path] = (size, status.st_mtime_ns, status.st_ctime_ns)
     return found
+
+
+def is_cache(path: str) -> bool:
+    return path.endswith(".pyc") or "__pycache__/" in path
 
 
 @dataclass(slots=True)
@@ -75,6 +130,8 @@ class Workspaces:
     project_dir: str
     state_dir: str
     shared: dict[tuple[int, int], str] = field(default_factory=dict)
+    pool: list[Workspace] = field(default_factory=list)  # ready to be used again, all filled from `pooled_from`
+    pooled_from: Mapping[str, Any] | None = None
     can_clone: bool = True
 
     @property
@@ -84,18 +141,43 @@ class Workspaces:
     def open(self, form: str, attempt: int, index: int, key: str, manifest: Mapping[str, Any]) -> Workspace:
         """The workspace of a try, filled. `index` is where `_workspace` stands; `key` is the try's. Raises OSError."""
         top = os.path.join(self.work, key)
+        if form == "own":
+            pooled = self.from_pool(top, manifest)
+            if pooled is not None:
+                return pooled
         self.make(top)
         try:
             if form == "own":
                 project = os.path.join(top, "project")
                 os.mkdir(project)
-                return Workspace(project, top, self.fill(project, manifest))
+                self.fill(project, manifest)
+                return Workspace(project, top, entries_below(project), self.pool)
             if form == "shared":
                 return Workspace(self.open_shared(attempt, index, manifest), top)
             return Workspace(self.project_dir, top)
         except BaseException:
             remove_tree(top)
             raise
+
+    def from_pool(self, top: str, manifest: Mapping[str, Any]) -> Workspace | None:
+        """One that is filled already, under a path of its own."""
+        if self.pooled_from is not manifest:
+            self.empty_pool()
+            self.pooled_from = manifest
+        if not self.pool:
+            return None
+        found = self.pool.pop()
+        try:
+            os.rename(found.top, top)
+        except OSError:  # the path of a try that asked to be called again is taken
+            found.remove()
+            return None
+        found.top, found.project = top, os.path.join(top, "project")
+        return found
+
+    def empty_pool(self) -> None:
+        while self.pool:
+            self.pool.pop().remove()
 
     def make(self, top: str) -> None:
         try:
@@ -122,14 +204,14 @@ class Workspaces:
         return directory
 
     def close_attempt(self, attempt: int) -> None:
+        self.empty_pool()
         for key in [key for key in self.shared if key[0] == attempt]:
             remove_tree(self.shared.pop(key))
 
-    def fill(self, target: str, manifest: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    def fill(self, target: str, manifest: Mapping[str, Any]) -> None:
         """The files of the revision are in `target`."""
         objects = os.path.join(self.state_dir, "objects")
         made = {""}
-        filled: dict[str, tuple[int, int]] = {}
         for path, entry in manifest.items():
             directory = path.rpartition("/")[0]
             if directory not in made:
@@ -137,12 +219,11 @@ class Workspaces:
                 made.add(directory)
             place = os.path.join(target, path)
             if entry[0] == "file":
-                filled[path] = self.copy(object_path(objects, entry[1]), place, entry[2])
+                self.copy(object_path(objects, entry[1]), place, entry[2])
             else:
                 os.symlink(entry[1] if entry[0] == "link" else os.path.join(self.project_dir, path), place)
-        return filled
 
-    def copy(self, source: str, target: str, mode: int) -> tuple[int, int]:
+    def copy(self, source: str, target: str, mode: int) -> None:
         from_ = os.open(source, os.O_RDONLY)
         try:
             to = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode | stat.S_IWUSR)
@@ -150,10 +231,8 @@ class Workspaces:
                 if not (self.can_clone and self.clone(from_, to)):
                     while os.sendfile(to, from_, None, CHUNK):
                         pass
-                status = os.fstat(to)
-                if stat.S_IMODE(status.st_mode) != mode:  # the umask, or a file that nobody may write
+                if stat.S_IMODE(os.fstat(to).st_mode) != mode:  # the umask, or a file that nobody may write
                     os.fchmod(to, mode)
-                return status.st_size, status.st_mtime_ns
             finally:
                 os.close(to)
         finally:
