@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 from dagrun.core.config import Params
@@ -64,6 +65,7 @@ class Launcher:
         self.project_dir = project_dir
         self.executor = executor
         self.workspaces = workspaces
+        self.own_environment = dict(os.environb)
         self.left: dict[int, dict[str, list[str]]] = {}  # attempt → task → files that its own workspace would lose
 
     def prepare(self, attempt: Attempt, task: Task, number: int, call: Call) -> Prepared:
@@ -109,13 +111,15 @@ class Launcher:
         prepared.process = handle.get("pid")
         return handle
 
-    def environment(self, prepared: Prepared, command: Command) -> dict[str, str]:
-        environment = dict(os.environ)
-        environment.update((name, place(word, prepared.io)) for name, word in command.environment.items())
-        environment["DAGRUN_TRY"] = prepared.name
-        environment["DAGRUN_TMP"] = prepared.workspace.tmp
+    def environment(self, prepared: Prepared, command: Command) -> dict[bytes, bytes]:
+        """Dagrun's own, the command's on top. In bytes: the process's own is then not encoded anew for each task."""
+        environment = dict(self.own_environment)
+        for name, word in command.environment.items():
+            environment[encoded_name(name)] = os.fsencode(place(word, prepared.io))
+        environment[b"DAGRUN_TMP"] = os.fsencode(prepared.workspace.tmp)
         if command.workdir_on_path:
-            environment["PATH"] = f"{environment.get('PATH', os.defpath)}:{prepared.directory}"
+            path = environment.get(b"PATH", os.defpath.encode())
+            environment[b"PATH"] = path + b":" + os.fsencode(prepared.directory)
         return environment
 
     def stop(self, handle: Mapping[str, Any], limits: Limits) -> None:
@@ -186,6 +190,11 @@ def group_is_gone(leader: int) -> bool:
     except PermissionError:
         pass
     return False
+
+
+@lru_cache(maxsize=4096)
+def encoded_name(name: str) -> bytes:
+    return os.fsencode(name)
 
 
 def place(word: str | TryFile, io: str) -> str:

@@ -27,7 +27,7 @@ from dagrun.engine.launch import Launcher, Prepared
 from dagrun.engine.rows import encode
 from dagrun.engine.turn import Turn, take_turn
 from dagrun.errors import TaskFailed
-from dagrun.logs.files import append_text, log_path, tail
+from dagrun.logs.files import append_text, log_path
 from dagrun.plugins.executor import Exit
 from dagrun.plugins.operator import Command, Ended
 from dagrun.store.base import Store, TryRow
@@ -345,7 +345,7 @@ class Worker:
         elif held.stopped:
             self.ended(held, Success())  # canceled: the result is dropped
         else:
-            end = Ended(found.exit_code, held.prepared.io, tail(held.log))
+            end = Ended(found.exit_code, held.prepared.io)
             self.carry_on(held, calls.after_command(held.call, end))
 
     def ended(self, held: Try, outcome: Outcome) -> None:

@@ -21,6 +21,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from dagrun.errors import TaskFailed
@@ -184,17 +185,30 @@ def _spawn(launch: Launch, output: int) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             launch.argv,
-            stdin=subprocess.DEVNULL,
+            stdin=_nothing(),
             stdout=output,
             stderr=output,
             cwd=launch.directory,
-            env={**launch.environment, marks.MARK: launch.name},
+            env=_environment(launch),
             start_new_session=True,
         )
     except OSError as error:
         raise _cannot_run(launch, error) from error
     except ValueError as error:  # a NUL in an argument, or "=" in the name of a variable
         raise TaskFailed(f'Cannot run program "{launch.argv[0]}": {error}', "command_failed", "runtime") from error
+
+
+@cache
+def _nothing() -> int:
+    """/dev/null, opened once."""
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _environment(launch: Launch) -> dict[Any, Any]:
+    environment: dict[Any, Any] = dict(launch.environment)
+    environment.pop(marks.MARK, None)
+    environment[os.fsencode(marks.MARK)] = os.fsencode(launch.name)
+    return environment
 
 
 def _watch(launch: Launch, popen: subprocess.Popen[bytes]) -> Child:

@@ -91,8 +91,11 @@ class Follower:
     def read(self) -> bytes:
         """The bytes that came since the last look. A log that was cut is read from its beginning."""
         try:
+            size = os.stat(self._path).st_size
+            if size == self._offset:
+                return b""
             with open(self._path, "rb", buffering=0) as file:
-                if os.fstat(file.fileno()).st_size < self._offset:
+                if size < self._offset:
                     self._offset = 0
                 file.seek(self._offset)
                 return self._advance(file.readall())

@@ -103,7 +103,6 @@ class Ended(NamedTuple):
 
     exit_code: int
     directory: str  # the try's own directory, with the files that the process left in it
-    log_tail: str = ""  # the last lines of its output
 
 
 Result = Succeeded | Again

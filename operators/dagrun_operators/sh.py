@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Container, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from dagrun.plugins.operator import Command, Params, TaskContext, TaskFailed, TryFile, json_text
@@ -61,15 +62,18 @@ def shell(params: Params) -> list[str]:
 
 def variables(task: TaskContext, params: Params) -> dict[str, str]:
     """The parameters as environment variables: text as it is, anything else as JSON."""
-    texts = {
-        name: value if isinstance(value, str) else json_text(value)
-        for name, value in params.items()
-        if value is not None and VARIABLE.match(name)
-    }
-    protected = sorted(name for name in texts if PROTECTED.match(name))
-    fitting, too_large = partition({name: text for name, text in texts.items() if name not in protected})
+    texts, protected = {}, []
+    for name, value in params.items():
+        kind = kind_of(name)
+        if value is None or kind is None:
+            continue
+        if kind == "protected":
+            protected.append(name)
+        else:
+            texts[name] = value if isinstance(value, str) else json_text(value)
+    fitting, too_large = partition(texts)
     if protected:
-        task.warn(f"{', '.join(protected)}: only _env can set this in the environment, a parameter can't")
+        task.warn(f"{', '.join(sorted(protected))}: only _env can set this in the environment, a parameter can't")
     if too_large:
         task.warn(
             f"{', '.join(too_large)}: too large for the environment, or not a text that it can hold; "
@@ -78,8 +82,19 @@ def variables(task: TaskContext, params: Params) -> dict[str, str]:
     return fitting
 
 
+@lru_cache(maxsize=4096)
+def kind_of(name: str) -> str | None:
+    """Whether a parameter of that name becomes a variable; None: it can't."""
+    if not VARIABLE.match(name):
+        return None
+    return "protected" if PROTECTED.match(name) else "free"
+
+
 def partition(texts: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     """What fits into an environment, the small ones first, and the names of the others."""
+    everything = "".join(texts.values())
+    if everything.isascii() and "\0" not in everything and len(everything) < LARGEST_VALUE:
+        return texts, []
     sizes = {name: size(text) + len(name) + 2 for name, text in texts.items()}
     names, total = set(), 0
     for name in sorted(texts, key=sizes.__getitem__):

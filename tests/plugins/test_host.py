@@ -160,7 +160,7 @@ def test_a_command_and_its_end(call):
         image={"image": "img"},
         workdir_on_path=True,
     )
-    ended = call("starts", "ended", end=Ended(4, "/d", "tail"))
+    ended = call("starts", "ended", end=Ended(4, "/d"))
     assert ended.result == Succeeded(stored={"code": 4, "directory": "/d"})
 
 
