@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from dagrun.errors import TaskFailed
@@ -124,6 +124,11 @@ class Params(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def items(self) -> ItemsView[str, Any]:
+        """All of them at once: as good as looking at each key, and several times as fast."""
+        self.used.update(self._values)
+        return self._values.items()
 
     def __repr__(self) -> str:
         return f"Params({dict(self._values)!r})"

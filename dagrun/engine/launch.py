@@ -105,6 +105,7 @@ class Launcher:
                 environment=self.environment(prepared, command),
                 directory=prepared.directory,
                 log=log,
+                durable=False,  # who finds a dead owner's tries looks for their mark (owners.py)
                 mask=tuple(dict.fromkeys((*command.secrets, *masked))),
             )
         )

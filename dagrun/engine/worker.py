@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -118,6 +119,7 @@ class Worker:
         self.tries: dict[tuple[int, int], Try] = {}
         self.selector = selectors.DefaultSelector()
         self.reports: list[Report] = []
+        self.later: deque[Callable[[], None]] = deque()
         self.deadlines: list[tuple[float, int, Try]] = []
         self.numbers = count()
         self.name = os.urandom(6).hex()
@@ -140,7 +142,13 @@ class Worker:
         self.look_around()
         while self.reports or self.wanted:
             self.report()
+            self.tidy()
         return self.delay()
+
+    def tidy(self) -> None:
+        """What could wait until the next tasks are at work: telling people, and cleaning up after tries, in order."""
+        while self.later:
+            self.later.popleft()()
 
     def wait(self, seconds: float) -> None:
         """Sleep until something ends, at most so long."""
@@ -236,7 +244,7 @@ class Worker:
             tries=[one.row for one in reports if one.row],
         )
         attempt.row = turn.row
-        self.tell(attempt, turn)
+        self.later.append(lambda: self.tell(attempt, turn))
         for index in turn.claimed:
             self.start(attempt, turn.tree[index])
         self.stop_what_shall_end(attempt)
@@ -264,14 +272,17 @@ class Worker:
         if any(held.attempt is attempt for held in self.tries.values()):
             return  # told to end, and not gone yet
         del self.attempts[attempt.id]
-        warning = self.launcher.attempt_ended(attempt.id)
-        if warning:
-            self.observer.warned(warning)
+        self.later.append(lambda: self.close(attempt.id))
         for other in self.attempts.values():
             for index, waits_for in list(other.waits_for.items()):
                 if waits_for == attempt.id:
                     del other.waits_for[index]
                     self.reports.append(Report(other, Woken(index)))
+
+    def close(self, attempt_id: int) -> None:
+        warning = self.launcher.attempt_ended(attempt_id)
+        if warning:
+            self.observer.warned(warning)
 
     # -- tries
 
@@ -351,14 +362,16 @@ class Worker:
     def ended(self, held: Try, outcome: Outcome) -> None:
         """The try is over: clean up, and report it in the next turn."""
         del self.tries[held.attempt.id, held.index]
-        task = held.task
-        if held.prepared:
-            self.launcher.clean_up(held.prepared, failed=isinstance(outcome, Failure))
-        if held.wrote:
-            self.observer.logged(task, held.log)
+        self.later.append(lambda: self.clean_up(held, failed=isinstance(outcome, Failure)))
         if held.call and held.call.waits_for is not None:
             held.attempt.waits_for[held.index] = held.call.waits_for
         self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), self.record(held, outcome)))
+
+    def clean_up(self, held: Try, *, failed: bool) -> None:
+        if held.wrote:
+            self.observer.logged(held.task, held.log)
+        if held.prepared:
+            self.launcher.clean_up(held.prepared, failed=failed)
 
     def record(self, held: Try, outcome: Outcome) -> TryRow | None:
         """The history of the try. Polls of waiting operators leave none."""

@@ -75,12 +75,10 @@ class ProcessExecutor:
         with self._output(launch) as (output, pump):
             popen = _spawn(launch, output)
         self._running[launch.name] = _Running(launch.name, _watch(launch, popen), popen, pump)
-        return {
-            "pid": popen.pid,
-            "start": marks.start_ticks(popen.pid),
-            "boot": marks.boot_id(),
-            "try": launch.name,
-        }
+        handle = {"pid": popen.pid, "try": launch.name}
+        if launch.durable:
+            handle |= {"start": marks.start_ticks(popen.pid), "boot": marks.boot_id()}
+        return handle
 
     def fileno(self, handle: Mapping[str, Any]) -> int | None:
         """Readable when the process has ended; None where only polling helps.

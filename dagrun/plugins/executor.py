@@ -23,6 +23,7 @@ class Launch(NamedTuple):
     log: str  # path of the try's log file: both output streams are appended to it
     mask: Sequence[str] = ()  # values that must never reach the log
     image: Mapping[str, Any] | None = None
+    durable: bool = True  # the handle must find the process again from another dagrun
 
 
 class Exit(NamedTuple):

@@ -80,7 +80,7 @@ def command(
     return Command(
         argv=argv,
         environment={**(environment or {}), **own, **CONTRACT},
-        files={PARAMS_FILE: json.dumps(dict(params)), **files},
+        files={PARAMS_FILE: json.dumps(dict(params.items())), **files},
         secrets=tuple(dict.fromkeys(secrets.values)),
         image=params.optional_map("docker") or None,
         workdir_on_path=workdir_on_path,
