@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ LOOKED_AT = 50_000
 
 
 def operators() -> Operators:
+    @cache
     def known(name: str) -> tuple[tuple[str, ...], bool] | None:
         if not registry.is_trusted(name):
             return None

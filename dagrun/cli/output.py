@@ -44,7 +44,8 @@ class Output:
         self.closed = False
         self.looked_at = 0.0
         self.live: LiveTree | None = None
-        self.started: dict[int, float] = {}
+        self.lines: list[str] = []  # events that are not written yet: one write a pass, not one a line
+        self.second = (0, "")
         if err_is_terminal:
             from dagrun.cli.live import LiveTree
 
@@ -59,12 +60,19 @@ class Output:
         word = WORDS.get(move.after)
         if word is None or (task.is_group and move.after not in DONE) or task.parent is None:
             return
-        text = f"{time.strftime('%H:%M:%S')} {task.full_name} {word}"
+        text = f"{self.clock()} {task.full_name} {word}"
         if move.after == WAITING and move.reason:
             text += f" ({move.reason})"
         elif move.after in FAILED and task.error:
             text += f": {task.error['message']}"
-        self.say(text)
+        self.lines.append(text)
+
+    def clock(self) -> str:
+        """The time of day, made once a second."""
+        now = int(time.time())
+        if now != self.second[0]:
+            self.second = (now, time.strftime("%H:%M:%S", time.localtime(now)))
+        return self.second[1]
 
     def warned(self, text: str) -> None:
         self.say(f"warning: {text}")
@@ -80,6 +88,7 @@ class Output:
             self.copy(task, found[1].read())
 
     def tick(self) -> float:
+        self.flush()
         if self.live is not None:
             self.live.refresh()
         if not self.followed:
@@ -119,6 +128,14 @@ class Output:
 
     def say(self, text: str) -> None:
         """A line on standard error, above the live tree."""
+        self.lines.append(text)
+        self.flush()
+
+    def flush(self) -> None:
+        if not self.lines:
+            return
+        text = "\n".join(self.lines)
+        self.lines.clear()
 
         def write() -> None:
             try:
@@ -133,6 +150,7 @@ class Output:
             write()
 
     def close(self) -> None:
+        self.flush()
         if self.live is not None:
             self.live.close()
 

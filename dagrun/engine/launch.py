@@ -92,10 +92,10 @@ class Launcher:
                 "config",
             )
         for name in prepared.workspace.kept.difference(command.files):
-            os.unlink(os.path.join(prepared.io, name))
+            os.unlink(f"{prepared.io}/{name}")
         prepared.workspace.kept.clear()
         for name, content in command.files.items():
-            write_private(os.path.join(prepared.io, name), content)
+            write_private(f"{prepared.io}/{name}", content)
             prepared.written.add(name)
         prepared.has_secrets = prepared.has_secrets or bool(command.secrets or masked)
         handle = self.executor.start(
@@ -133,7 +133,7 @@ class Launcher:
             self.left.setdefault(prepared.attempt.id, {})[prepared.task_name] = left
         if prepared.keep == "always" or (prepared.keep == "on_failure" and failed):
             for name in prepared.written:
-                os.unlink(os.path.join(prepared.io, name))
+                os.unlink(f"{prepared.io}/{name}")
             return
         if prepared.process is not None and group_is_gone(prepared.process):
             prepared.workspace.give_back(set() if prepared.has_secrets else prepared.written)
@@ -199,7 +199,7 @@ def encoded_name(name: str) -> bytes:
 
 
 def place(word: str | TryFile, io: str) -> str:
-    return os.path.join(io, word.name) if isinstance(word, TryFile) else word
+    return f"{io}/{word.name}" if isinstance(word, TryFile) else word
 
 
 def write_private(path: str, content: str | bytes) -> None:

@@ -48,11 +48,11 @@ class Workspace:
 
     @property
     def io(self) -> str:
-        return os.path.join(self.top, "io")
+        return f"{self.top}/io"
 
     @property
     def tmp(self) -> str:
-        return os.path.join(self.top, "io", "tmp")
+        return f"{self.top}/io/tmp"
 
     def leftovers(self) -> list[str]:
         """Files that the try wrote into its own workspace: new ones, and changed ones."""
