@@ -64,7 +64,7 @@ class Output:
         if move.after == WAITING and move.reason:
             text += f" ({move.reason})"
         elif move.after in FAILED and task.error:
-            text += f": {task.error['message']}"
+            text += f": {headline(task.error['message'])}"
         self.lines.append(text)
 
     def clock(self) -> str:
@@ -75,7 +75,7 @@ class Output:
         return self.second[1]
 
     def warned(self, text: str) -> None:
-        self.say(f"warning: {text}")
+        self.said(f"warning: {text}")
 
     def logging(self, task: Task, path: str) -> None:
         if path not in self.followed:
@@ -126,7 +126,7 @@ class Output:
         except OSError:
             self.closed = True  # its reader is gone; the attempt goes on
 
-    def say(self, text: str) -> None:
+    def said(self, text: str) -> None:
         """A line on standard error, above the live tree."""
         self.lines.append(text)
         self.flush()
@@ -162,16 +162,24 @@ class Output:
         seconds = ((root.finished_at or 0) - attempt.row.created_at) / 1_000_000
         name = f"{attempt.session.workflow}: attempt {attempt.id}"
         if root.state == SUCCESS:
-            self.say(f"{name} succeeded in {seconds:.1f} s")
+            self.said(f"{name} succeeded in {seconds:.1f} s")
             return
         word = "was killed" if root.state == CANCELED else "failed"
-        self.say(f"{name} {word} after {seconds:.1f} s")
+        self.said(f"{name} {word} after {seconds:.1f} s")
         for task in tree.tasks:
             if task.state == ERROR and not task.superseded and task.error:
-                self.say(f"  {task.full_name}: {task.error['message']}")
-                path = log_of(task)
-                for line in tail(path, SHOWN_LINES).splitlines() if path else ():
-                    self.say(f"    | {line}")
+                lines = [line for path in (log_of(task),) if path for line in tail(path, SHOWN_LINES).splitlines()]
+                # What a command printed last tells more than the rest of its message, which repeats it.
+                message = headline(task.error["message"]) if lines else task.error["message"]
+                self.said(f"  {task.full_name}: {message}")
+                for line in lines:
+                    self.said(f"    | {line}")
             elif task.state == "group_error" and task.reason:
-                self.say(f"  {task.full_name}: {task.reason}")
-        self.say(f"to go on from there: {retry}")
+                self.said(f"  {task.full_name}: {task.reason}")
+        self.said(f"to go on from there: {retry}")
+
+
+def headline(message: str) -> str:
+    """The first line of a message, which may hold a whole trace."""
+    first, *rest = message.splitlines() or [""]
+    return f"{first} …" if rest else first

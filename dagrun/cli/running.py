@@ -21,10 +21,10 @@ from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local, Revision
-from dagrun.engine.owners import end_dead, is_alive
+from dagrun.engine.owners import end_dead, is_alive, leftovers, sweep_stale
 from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.worker import try_log
-from dagrun.engine.workspace import Workspaces, sweep_work
+from dagrun.engine.workspace import Workspaces
 from dagrun.errors import NotFound
 from dagrun.executors.process import ProcessExecutor, sweep
 from dagrun.project.archive import Snapshot, snapshot
@@ -118,7 +118,7 @@ def run_to_end(
 ) -> int:
     """Submit, run, and say how it ended; returns the exit code."""
     attempt = runner.local.submit(wanted, guard)
-    runner.output.say(first_line(attempt))
+    runner.output.said(first_line(attempt))
     with stopped_by_signals(runner.local):
         runner.local.run()
     runner.output.close()
@@ -156,7 +156,9 @@ class stopped_by_signals:  # noqa: N801  (used as a function)
 
     def __enter__(self) -> None:
         # The loop's selector must wake up: Python's own handler writes into this pipe.
-        self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        os.set_blocking(self.writer, False)
         self.wakeup = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
         self.local.worker.selector.register(self.reader, 1, None)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -175,6 +177,7 @@ class stopped_by_signals:  # noqa: N801  (used as a function)
         for number, handler in self.before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self.wakeup)
+        self.local.worker.selector.unregister(self.reader)
         os.close(self.reader)
         os.close(self.writer)
 
@@ -183,9 +186,15 @@ def end_dead_attempts(opened: Opened, say: Callable[[str], None]) -> None:
     """End what processes that died left in this store, before anything new begins."""
     store = opened.store
     with store.reading() as tx:
-        rows = [row for row in tx.live_attempts() if not is_alive(opened.state_dir, row)]
-    for row in rows:
-        end_one(opened, store, row, say)
+        live = tx.live_attempts()
+    for row in live:
+        if not is_alive(opened.state_dir, row):
+            end_one(opened, store, row, say)
+    if leftovers(opened.state_dir):
+        with store.reading() as tx:
+            live, newest = tx.live_attempts(), tx.newest_attempt()
+        if newest is not None:
+            sweep_stale(opened.state_dir, {row.id for row in live}, newest.id)
 
 
 def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], None]) -> None:
@@ -196,6 +205,6 @@ def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], 
         workflow = revision.workflow(session.workflow)
     except (NotFound, FileNotFoundError):
         return  # its files are gone; nothing of it can be run on here
-    found = end_dead(store, opened.state_dir, row, workflow, TASK_LIMIT, sweep, sweep_work)
+    found = end_dead(store, opened.state_dir, row, workflow, TASK_LIMIT, sweep)
     left = f", {found} of its processes were still there" if found else ""
     say(f"attempt {row.id} of {session.workflow} was left by a process that died: ended it{left}")

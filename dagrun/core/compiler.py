@@ -51,7 +51,7 @@ def compile_workflow(name: str, config: Map) -> Workflow:
         nodes=tuple(compiler.nodes),
         schedule=config.get("schedule"),
         sla=config.get("sla"),
-        compat=config.get("compat") or NOTHING,
+        evaluates_data=evaluates_data(config),
     )
 
 
@@ -128,6 +128,16 @@ def timezone_of(config: Map) -> str:
     return value
 
 
+def evaluates_data(config: Map) -> bool:
+    """`compat: {evaluate_data: true}`: what data holds is evaluated as a template once more, as Digdag does."""
+    compat = map_option(config, "compat", "", (config.file, config.line, config.column))
+    unknown = [key for key in compat if key != "evaluate_data"]
+    if unknown:
+        fail(f"unknown_key: {unknown[0]}", f"compat has no option {unknown[0]!r}", "", place_of(compat, unknown[0]),
+             hint="the only one is  evaluate_data: true")  # fmt: skip
+    return boolean_option(compat, "evaluate_data", "", place_of(config, "compat")) if compat else False
+
+
 # -- tasks
 
 
@@ -159,7 +169,7 @@ class Compiler:
         if disabled:
             config = {}
         is_operator = "_type" in config or any(key.endswith(">") for key in config)
-        check_keys(config, is_operator, full_name, place, top)
+        check_keys(config, is_operator, full_name, place)
         spec = TaskSpec(
             name=name,
             operator=is_operator,
@@ -285,7 +295,7 @@ def task_map(value: Any, full_name: str, place: Place) -> Mapping[str, Any]:
          hint="write an operator below it, such as  sh>: ./script.sh")  # fmt: skip
 
 
-def check_keys(config: Mapping[str, Any], is_operator: bool, full_name: str, place: Place, top: bool) -> None:
+def check_keys(config: Mapping[str, Any], is_operator: bool, full_name: str, place: Place) -> None:
     operators = [key for key in config if key.endswith(">")]
     if is_operator:
         children = [key for key in config if key.startswith("+")]
@@ -296,8 +306,7 @@ def check_keys(config: Mapping[str, Any], is_operator: bool, full_name: str, pla
             fail("multiple_operators", f"a task can have one operator only, here are: {', '.join(operators)}", full_name,
                  place_of(config, operators[1], place), hint="make two tasks of it")  # fmt: skip
         return
-    allowed = (*GROUP_KEYS, "compat") if top else GROUP_KEYS
-    unknown = [key for key in config if key not in allowed and not key.startswith("+")]
+    unknown = [key for key in config if key not in GROUP_KEYS and not key.startswith("+")]
     if unknown:
         named = [f"{key} (suggesting {near})" if (near := suggest(key, GROUP_KEYS)) else key for key in unknown]
         fail(f"invalid_group_keys: {', '.join(named)}", f"a group can't have these keys: {', '.join(unknown)}",

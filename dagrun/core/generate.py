@@ -145,7 +145,7 @@ def check_limit(tree: TaskTree, more: int) -> None:
     if len(tree.tasks) + more > tree.task_limit:
         raise WorkflowError(
             f"Too many tasks. Limit: {tree.task_limit}, Current: {len(tree.tasks)}, Adding: {more}",
-            kind="task_limit", hint="raise the limit of tasks of an attempt, or split the workflow",
+            kind="task_limit", hint="split the workflow",
         )  # fmt: skip
 
 

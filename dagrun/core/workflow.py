@@ -92,7 +92,7 @@ class Workflow(NamedTuple):
     nodes: tuple[Node, ...]
     schedule: Any = None
     sla: Any = None
-    compat: Mapping[str, Any] = NOTHING
+    evaluates_data: bool = False  # `compat: {evaluate_data: true}`
 
     def find(self, suffix: str) -> list[Node]:
         """The tasks that a pattern names: an exact match below the root first, then any full name that ends in it.

@@ -38,8 +38,8 @@ class Context:
     redirects: Any = None
     masked: list[str] = field(default_factory=list)
 
-    def secret(self, key: str) -> str:
-        value = self.secret_value(redirect(self.redirects or {}, key))
+    def secret(self, key: str, *, direct: bool = False) -> str:
+        value = self.secret_value(key if direct else redirect(self.redirects or {}, key))
         if value is None:
             raise TaskFailed(
                 f"Secret not found for key: '{key}'; set it with: dagrun secrets --local --set {key}",

@@ -2,7 +2,7 @@
 
 prepare   a workspace, filled, and the try's own directory beside it
 start     the command's files and environment, handed to the executor
-clean_up  both directories gone, unless they are kept; what an own workspace would lose is remembered
+clean_up  both directories gone, unless they are to be kept; what an own workspace would lose is remembered
 """
 
 from __future__ import annotations
@@ -126,19 +126,20 @@ class Launcher:
     def stop(self, handle: Mapping[str, Any], limits: Limits) -> None:
         self.executor.stop(handle, limits.grace, getattr(signal, f"SIG{limits.signal}"))
 
-    def clean_up(self, prepared: Prepared, *, failed: bool) -> None:
-        """Remove what the try had for itself. Secrets in its files go in any case."""
-        left = prepared.workspace.leftovers()
-        if left:
-            self.left.setdefault(prepared.attempt.id, {})[prepared.task_name] = left
+    def clean_up(self, prepared: Prepared, *, failed: bool) -> str | None:
+        """Remove what the try had for itself, or say where it is kept. Secrets in its files go in any case."""
         if prepared.keep == "always" or (prepared.keep == "on_failure" and failed):
             for name in prepared.written:
                 os.unlink(f"{prepared.io}/{name}")
-            return
+            return f"kept the directory of {prepared.task_name}: {prepared.workspace.keep(self.state_dir)}"
+        left = prepared.workspace.leftovers()
+        if left:
+            self.left.setdefault(prepared.attempt.id, {})[prepared.task_name] = left
         if prepared.process is not None and group_is_gone(prepared.process):
             prepared.workspace.give_back(set() if prepared.has_secrets else prepared.written)
         else:
             prepared.workspace.remove()
+        return None
 
     def attempt_ended(self, attempt_id: int) -> str | None:
         """Remove what the attempt shared; returns the warning about files that were lost, if any (features F78)."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from dagrun.core.events import Abandoned
 from dagrun.core.workflow import Workflow
 from dagrun.engine.rows import decode
 from dagrun.engine.turn import Live, take_turn
+from dagrun.engine.workspace import sweep_work, working
 from dagrun.errors import Conflict
 from dagrun.store.base import AttemptRow, Store
 
@@ -57,6 +59,27 @@ def is_alive(state_dir: str, row: AttemptRow) -> bool:
     return False
 
 
+def sweep_stale(state_dir: str, live: set[int], newest: int) -> None:
+    """Remove the directories and locks of attempts that are done: their process died before it could.
+
+    Attempts above `newest`, the last one that was seen in the store, may be about to begin.
+    """
+    for attempt in leftovers(state_dir) - live:
+        if attempt <= newest:
+            with suppress(Conflict):  # its process is about to remove them itself
+                lock = Ownership(state_dir, attempt)
+                sweep_work(state_dir, attempt)
+                lock.release()
+
+
+def leftovers(state_dir: str) -> set[int]:
+    """The attempts that have directories or a lock."""
+    with suppress(FileNotFoundError):
+        names = [*working(state_dir), *os.listdir(os.path.join(state_dir, "run"))]
+        return {int(number) for number in (name.partition(".")[0] for name in names) if number.isdecimal()}
+    return set()
+
+
 def describe(row: AttemptRow) -> str:
     """The process that runs it, for people."""
     owner = decode(row.owner)
@@ -70,7 +93,6 @@ def end_dead(
     workflow: Workflow,
     task_limit: int,
     sweep: Callable[[str], list[int]],
-    sweep_work: Callable[[str, int], None],
 ) -> int:
     """End what is left of an attempt whose process is dead; returns the number of processes that were still alive.
 

@@ -29,6 +29,7 @@ from dagrun.plugins.operator import Again, Command, Ended, Operator, Result, Sub
 from dagrun.secrets.scopes import redirect
 
 SECOND = 1_000_000
+MOST_NESTED = 100  # groups generated inside each other; a workflow that calls itself ends here, not at the task limit
 SINCE = "_since"  # in a memo: when the first call of a try with a time limit was made, microseconds
 
 
@@ -118,7 +119,11 @@ def evaluated(attempt: Attempt, task: Task, around: Surroundings) -> tuple[dict[
     builtins = {**attempt.builtins, "task_name": task.full_name}
     inherited = {name: scope[name] for name in scope}
     inherited.update(builtins)
-    names = [name for name in scope.template_names() if name not in builtins]
+    if attempt.live.workflow.evaluates_data:
+        inherited = {**mark_templates(inherited), **builtins}
+        names = [name for name in inherited if name not in builtins]
+    else:
+        names = [name for name in scope.template_names() if name not in builtins]
     merged = evaluate(
         inherited, task.spec.config, around.javascript.at(attempt.timezone, around.now / SECOND), templated=names
     )
@@ -271,6 +276,10 @@ def compiled(call: Call, wanted: Subtasks) -> list[Node]:
         group = mark_templates(group)
     if not group:
         return []
+    if name.count("^sub") >= MOST_NESTED:
+        raise WorkflowError(
+            f"tasks are generated {MOST_NESTED} levels deep: does this workflow call itself?", kind="task_limit"
+        )
     nodes = compile_generated("^sub", group, name)
     data = {item.name: item.data for item in wanted.items}
     for node in nodes:

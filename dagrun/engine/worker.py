@@ -53,6 +53,7 @@ class Observer(Protocol):
 
     def moved(self, attempt: Attempt, task: Task, move: Move) -> None: ...
     def warned(self, text: str) -> None: ...
+    def said(self, text: str) -> None: ...
     def logging(self, task: Task, path: str) -> None: ...
     def logged(self, task: Task, path: str) -> None: ...
     def tick(self) -> float:
@@ -299,7 +300,7 @@ class Worker:
             javascript=self.javascript,
             secret_value=lambda key: self.secret(held, key),
             write=lambda text: self.write(held, text),
-            warned=self.observer.warned,
+            warned=lambda text: self.later.append(lambda: self.observer.warned(text)),
             start_required=lambda workflow, **wanted: self.start_required(attempt, workflow, **wanted),
             project_dir=self.launcher.project_dir,
             now=now,
@@ -371,7 +372,9 @@ class Worker:
         if held.wrote:
             self.observer.logged(held.task, held.log)
         if held.prepared:
-            self.launcher.clean_up(held.prepared, failed=failed)
+            kept = self.launcher.clean_up(held.prepared, failed=failed)
+            if kept:
+                self.observer.said(kept)
 
     def record(self, held: Try, outcome: Outcome) -> TryRow | None:
         """The history of the try. Polls of waiting operators leave none."""

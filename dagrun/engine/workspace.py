@@ -4,6 +4,8 @@
     io/        the try's own files: its script, its parameters, what it stores
     io/tmp/    $DAGRUN_TMP
 
+What `_keep` asks for is moved to `<state>/kept/` under the same name.
+
 A directory that a try left exactly as it found it, and in which nothing of the try lives on, is not removed and filled again
 but renamed for the next one: on common file systems a new file in a new directory costs as much as a whole process.
 
@@ -17,6 +19,7 @@ import fcntl
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -67,6 +70,13 @@ class Workspace:
 
     def remove(self) -> None:
         remove_tree(self.top)
+
+    def keep(self, state_dir: str) -> str:
+        """For its reader, out of the way of what is swept; returns where it is now."""
+        kept = os.path.join(state_dir, "kept", os.path.basename(self.top))
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        os.rename(self.top, kept)
+        return kept
 
     def give_back(self, ours: set[str]) -> None:
         """For the next try, if this one changed nothing; else removed. `ours` are files in `io` without secrets."""
@@ -229,8 +239,7 @@ class Workspaces:
             to = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode | stat.S_IWUSR)
             try:
                 if not (self.can_clone and self.clone(from_, to)):
-                    while os.sendfile(to, from_, None, CHUNK):
-                        pass
+                    copy_bytes(from_, to)
                 if stat.S_IMODE(os.fstat(to).st_mode) != mode:  # the umask, or a file that nobody may write
                     os.fchmod(to, mode)
             finally:
@@ -245,6 +254,15 @@ class Workspaces:
         except OSError:
             self.can_clone = False  # this file system can't
             return False
+
+
+def copy_bytes(source: int, target: int) -> None:
+    if sys.platform == "linux":
+        while os.sendfile(target, source, None, CHUNK):
+            pass
+        return
+    with os.fdopen(source, "rb", closefd=False) as from_, os.fdopen(target, "wb", closefd=False) as to:
+        shutil.copyfileobj(from_, to)
 
 
 def inside(project: str, workdir: str) -> str:
@@ -264,11 +282,16 @@ def inside(project: str, workdir: str) -> str:
 
 def sweep_work(state_dir: str, attempt: int) -> None:
     """Remove what a dead process left of an attempt's workspaces."""
-    work = os.path.join(state_dir, "work")
+    for name in working(state_dir):
+        if name.partition(".")[0] == str(attempt):
+            remove_tree(os.path.join(state_dir, "work", name))
+
+
+def working(state_dir: str) -> list[str]:
+    """The names of all directories of tries, `<attempt>.…`."""
     with suppress(FileNotFoundError):
-        for name in os.listdir(work):
-            if name.partition(".")[0] == str(attempt):
-                remove_tree(os.path.join(work, name))
+        return os.listdir(os.path.join(state_dir, "work"))
+    return []
 
 
 def remove_tree(path: str) -> None:

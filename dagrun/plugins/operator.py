@@ -129,8 +129,11 @@ class TaskContext(Protocol):
     task_limit: int  # the largest number of tasks of an attempt
     workdir: str  # `_workdir`, relative to the project; "" is its top
 
-    def secret(self, key: str) -> str:
-        """The value of a secret, masked in all output from then on. Raises TaskFailed("secret_not_found")."""
+    def secret(self, key: str, *, direct: bool = False) -> str:
+        """The value of a secret, masked in all output from then on. Raises TaskFailed("secret_not_found").
+
+        `_secrets` of the task says where the key leads, unless the look-up is `direct`.
+        """
 
     def print(self, text: str) -> None:
         """Write a line to the task's output."""

@@ -38,7 +38,7 @@ class FakeTask:
     warnings: list[str] = field(default_factory=list)
     required: list[dict[str, Any]] = field(default_factory=list)
 
-    def secret(self, key: str) -> str:
+    def secret(self, key: str, *, direct: bool = False) -> str:  # noqa: ARG002
         if key not in self.secrets:
             raise TaskFailed(f"Secret not found for key: '{key}'", "secret_not_found", "secret not found")
         return self.secrets[key]

@@ -55,12 +55,12 @@ class Secrets:
         self._task = task
         self.values: list[str] = []
 
-    def fill(self, text: str) -> str:
+    def fill(self, text: str, *, direct: bool = False) -> str:
         """The text with its secrets. Any other `${word:…}` left in it fails the task, as in Digdag."""
-        return resolve_secrets(text, self._look_up, strict=True)
+        return resolve_secrets(text, lambda key: self._look_up(key, direct), strict=True)
 
-    def _look_up(self, key: str) -> str:
-        value = self._task.secret(key)
+    def _look_up(self, key: str, direct: bool) -> str:
+        value = self._task.secret(key, direct=direct)
         self.values.append(value)
         return value
 
@@ -88,12 +88,15 @@ def command(
 
 
 def own_environment(task: TaskContext, secrets: Secrets) -> dict[str, str]:
-    """`_env` of the task itself, never an inherited one: it is where secrets are handed to a process."""
+    """`_env` of the task itself, never an inherited one: it is where secrets are handed to a process.
+
+    `_secrets` leads none of its look-ups elsewhere (spec/operators 1.5).
+    """
     given = Params(Params(task.local).optional_map("_env") or {})
     for name in given:
         if not VARIABLE.match(name):
             raise TaskFailed(f"_env: {name!r} can't be the name of a variable", "bad_option", "config")
-    return {name: secrets.fill(given.text(name)) for name, value in given.items() if value is not None}
+    return {name: secrets.fill(given.text(name), direct=True) for name, value in given.items() if value is not None}
 
 
 def written(end: Ended) -> dict[str, Any]:
