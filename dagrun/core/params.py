@@ -136,12 +136,14 @@ class Effect(NamedTuple):
 
     reset: Sequence[str]
     stored: Mapping[str, Any]
+    writer: int  # the task's index
 
 
 class Variables:
     """The scopes of one attempt's tree. `base` are the session parameters (P6, steps 1 to 3), all plain data.
 
     Its caches stay right because scopes are asked for only by tasks that may start: all that they depend on is done.
+    `notes` are warnings for whoever runs the attempt, who takes them away.
     """
 
     def __init__(self, tree: TaskTree, base: Mapping[str, Any]) -> None:
@@ -149,6 +151,8 @@ class Variables:
         self.base = EMPTY.merged(base, plain=True)
         self.insides: dict[int, Scope] = {}
         self.behind: dict[tuple[int, tuple[int, ...]], tuple[Scope, int]] = {}
+        self.notes: list[str] = []
+        self.clashed: set[str] = set()
 
     def visible(self, task: Task) -> Scope:
         """All that a task sees but the built-in variables and its own keys (P6, steps 1 to 5)."""
@@ -164,7 +168,7 @@ class Variables:
         scope = self.insides.get(task.index)
         if scope is None:
             scope = self.visible(task).merged(task.exported, plain=True)
-            scope = applied(scope, [Effect(task.reset, task.stored)] if task.stored or task.reset else ())
+            scope = applied(scope, [Effect(task.reset, task.stored, task.index)] if task.stored or task.reset else ())
             self.insides[task.index] = scope
         return scope
 
@@ -188,7 +192,9 @@ class Variables:
             return self.from_closure(parent, upstreams)
         scope, top = self.after(parent, chain[0])
         for upstreams in chain[1:]:
-            scope = self.with_effects(scope, sorted(set(upstreams)))
+            siblings = sorted(set(upstreams))
+            scope = self.with_effects(scope, siblings)
+            self.note_clashes(siblings)
             top = max(top, *upstreams)
             self.behind[(parent.index, upstreams)] = (scope, top)
         return scope, top
@@ -213,7 +219,14 @@ class Variables:
                 return path
 
     def from_closure(self, parent: Task, upstreams: tuple[int, ...]) -> tuple[Scope, int]:
-        """All tasks that these depend on, directly or not, in order of definition."""
+        """What is seen behind all that these depend on, in order of definition."""
+        closure = self.closure(parent, upstreams)
+        indexes = sorted(closure)
+        self.note_clashes(indexes)
+        return self.with_effects(self.inside(parent), indexes), indexes[-1]
+
+    def closure(self, parent: Task, upstreams: tuple[int, ...]) -> set[int]:
+        """These tasks, and all that they depend on, directly or not, as far as the parent doesn't depend on it itself."""
         above = {parent.index, *(task.index for task in self.tree.ancestors(parent))}
         closure: set[int] = set()
         todo = list(upstreams)
@@ -228,12 +241,44 @@ class Variables:
                 for group in self.tree.ancestors(task):
                     if group.index not in above:
                         todo += group.upstreams
-        return self.with_effects(self.inside(parent), sorted(closure)), max(closure)
+        return closure
 
     def with_effects(self, scope: Scope, indexes: Iterable[int]) -> Scope:
         for index in indexes:
             scope = applied(scope, self.effects(self.tree[index]))
         return scope
+
+    def note_clashes(self, indexes: Sequence[int]) -> None:
+        """Note each name to which two of these tasks, at work at the same time, gave different values (features F03)."""
+        if len(indexes) < 2:
+            return
+        writers: dict[str, tuple[int, Effect]] = {}
+        for index in indexes:
+            for effect in self.effects(self.tree[index]):
+                for name, value in effect.stored.items():
+                    before, other = writers.get(name, (index, effect))
+                    writers[name] = index, effect
+                    if before == index or name in self.clashed or not differs(other.stored[name], value):
+                        continue
+                    if not self.waited(index, before):
+                        self.clashed.add(name)
+                        self.notes.append(clash(name, self.tree[other.writer], self.tree[effect.writer]))
+
+    def waited(self, later: int, earlier: int) -> bool:
+        """Whether one task began after the other had ended, by their upstreams and those of the groups around."""
+        around = {group.index for group in self.tree.ancestors(self.tree[later])}
+        ends = {earlier, *(group.index for group in self.tree.ancestors(self.tree[earlier]))} - around
+        seen: set[int] = set()
+        todo = [later]
+        while todo:
+            index = todo.pop()
+            if index in ends:
+                return True
+            if index not in seen:
+                seen.add(index)
+                todo += self.tree[index].upstreams
+                todo += [one for group in self.tree.ancestors(self.tree[index]) for one in group.upstreams]
+        return False
 
     def effects(self, task: Task) -> Sequence[Effect]:
         """The task's own effect, then those of all below it, in pre-order; only rows that count (way out 8)."""
@@ -241,14 +286,29 @@ class Variables:
             return task.effects  # type: ignore[no-any-return]
         effects: list[Effect] = []
         if task.stored or task.reset:
-            effects.append(Effect(task.reset, task.stored))
-        for child in self.tree.members(task):
-            if child.state == SUCCESS:
-                effects += self.effects(child)
+            effects.append(Effect(task.reset, task.stored, task.index))
+        children = [child.index for child in self.tree.members(task) if child.state == SUCCESS]
+        for index in children:
+            effects += self.effects(self.tree[index])
+        self.note_clashes(children)
         found: Sequence[Effect] = effects or NO_EFFECTS
         if task.state == SUCCESS:
             task.effects = found
         return found
+
+
+def differs(one: Any, other: Any) -> bool:
+    """Whether the order in which they are merged matters."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return any(name in one and differs(one[name], value) for name, value in other.items())
+    return bool(one != other)
+
+
+def clash(name: str, earlier: Task, later: Task) -> str:
+    return (
+        f"{earlier.full_name} and {later.full_name} ran side by side and both stored {name}: what follows sees the value of "
+        "the one that stands last in the file; store under different names, or let one wait for the other (_after)"
+    )
 
 
 NO_EFFECTS: Sequence[Effect] = ()

@@ -52,6 +52,12 @@ class Attempt:
             self.known = Variables(self.tree, self.params)
         return self.known
 
+    def take_notes(self) -> list[str]:
+        """Warnings about variables, each once."""
+        notes = self.variables().notes
+        self.variables().notes = []
+        return notes
+
     def scope(self, task: Task) -> Scope:
         """What a task sees. An alert sees the built-in variables alone, so that no user's variable can break it."""
         if task.spec.name == "^failure-alert":

@@ -116,6 +116,8 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
 def evaluated(attempt: Attempt, task: Task, around: Surroundings) -> tuple[dict[str, Any], dict[str, Any]]:
     """The merged, evaluated map of the task (spec/language P6), and the part of it that is written at the task itself."""
     scope = attempt.scope(task)
+    for note in attempt.take_notes():
+        around.warned(note)
     builtins = {**attempt.builtins, "task_name": task.full_name}
     inherited = {name: scope[name] for name in scope}
     inherited.update(builtins)
