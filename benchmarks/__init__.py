@@ -1,0 +1,1 @@
+"""What dagrun costs, measured beside a bare loop in the same run. `python -m benchmarks`."""
