@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check lint types floors format generate docs bench clean
+.PHONY: help setup demo test soak check lint types floors format generate bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,8 +47,9 @@ format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-generate: $(READY) ## write what is generated: the compiled statements, the schema
+generate: $(READY) ## write what is generated: the compiled statements, the schema, the table of states
 	$(BIN)/python -m dagrun.store.generate
+	$(BIN)/python docs/generate.py
 
 bench: $(READY) ## measure, beside bare loops in the same run
 	$(BIN)/python -m benchmarks

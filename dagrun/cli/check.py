@@ -29,10 +29,11 @@ def command(
     strict: bool,
     params: tuple[str, ...],
     params_file: str | None,
+    config: str | None,
     as_json: bool,
 ) -> int:
     """Check WORKFLOW, or all workflows of the project. Exit code 2 if there is an error."""
-    read_params(load_settings(os.environ).params, params_file, params)
+    read_params(load_settings(os.environ, config).params, params_file, params)
     directory, only = os.path.abspath(project or "."), None
     if workflow is not None:
         directory, only = find_project(workflow, project, os.getcwd())

@@ -44,6 +44,7 @@ class Opened:
 
     project_dir: str
     database: str | None = None
+    config: str | None = None
 
     @cached_property
     def state_dir(self) -> str:
@@ -51,7 +52,7 @@ class Opened:
 
     @cached_property
     def settings(self) -> Settings:
-        return load_settings(os.environ)
+        return load_settings(os.environ, self.config)
 
     @cached_property
     def store(self) -> Store:
@@ -74,20 +75,20 @@ class Opened:
         return "default" if self.database is None else os.path.basename(os.path.realpath(self.project_dir))
 
 
-def open_here(project: str | None, database: str | None) -> Opened:
+def open_here(project: str | None, database: str | None, config: str | None = None) -> Opened:
     """The project of a command that names no workflow: `--project`, else the nearest directory upwards with state."""
     if project is not None:
         if not os.path.isdir(project):
             raise NotFound("directory", project)
-        return Opened(os.path.abspath(project), database)
+        return Opened(os.path.abspath(project), database, config)
     here = os.path.abspath(os.getcwd())
     directory = here
     while True:
         if os.path.isdir(os.path.join(directory, STATE_DIR)):
-            return Opened(directory, database)
+            return Opened(directory, database, config)
         parent = os.path.dirname(directory)
         if parent == directory:
-            return Opened(here, database)
+            return Opened(here, database, config)
         directory = parent
 
 

@@ -16,7 +16,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def param_options(command: Command) -> Command:
+    """`-p`, `-P` and `-c`."""
     for option in (
+        click.option("-c", "--config", metavar="FILE", help="Settings, in the form of Digdag's properties file."),
         click.option("-P", "--params-file", metavar="FILE", help="Parameters from a YAML or JSON file."),
         click.option("-p", "--param", "params", multiple=True, metavar="KEY=VALUE", help="A parameter; always a text."),
     ):

@@ -29,13 +29,14 @@ def command(
     project: str | None,
     params: tuple[str, ...],
     params_file: str | None,
+    config: str | None,
     session: str | None,
     as_json: bool,
 ) -> int:
     """Show each task of WORKFLOW with its command, as far as it is known before it runs. Starts nothing."""
     directory, file = find_project(workflow, project, os.getcwd())
     found = compile_file(Directory(directory), file)
-    given = read_params(load_settings(os.environ).params, params_file, params)
+    given = read_params(load_settings(os.environ, config).params, params_file, params)
     place = zone(found.timezone)
     at = start_of_day(time.time_ns() // 1000, place) if session is None else parse_session_time(session, place)
     if at is None:

@@ -66,6 +66,7 @@ class Retry:
     database: str | None
     params: tuple[str, ...]
     params_file: str | None
+    config: str | None
     plan_only: bool
     start: str | None
     only: bool
@@ -78,7 +79,7 @@ class Retry:
 
     def main(self) -> int:
         self.check_options()
-        self.opened = open_here(self.project, self.database)
+        self.opened = open_here(self.project, self.database, self.config)
         store = self.opened.existing_store
         if not self.plan_only:
             end_dead_attempts(self.opened, lambda text: click.echo(text, err=True))

@@ -76,6 +76,7 @@ class Run:
     database: str | None
     params: tuple[str, ...]
     params_file: str | None
+    config: str | None
     session: str | None
     rerun: bool
     start: str | None
@@ -89,7 +90,7 @@ class Run:
     def main(self) -> int:
         self.check_options()
         directory, file = find_project(self.workflow, self.project, os.getcwd())
-        self.opened = Opened(directory, self.database)
+        self.opened = Opened(directory, self.database, self.config)
         files = Directory(directory)
         found = compile_file(files, file)
         self.given = read_params(self.opened.settings.params, self.params_file, self.params)

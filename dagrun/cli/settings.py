@@ -1,7 +1,8 @@
-"""Settings of the person who runs dagrun: Digdag's properties file, and the environment (spec/cli 2.2).
+"""Settings of the person who runs dagrun: `config.toml`, Digdag's properties file, the environment (spec/cli 2.2).
 
-Lowest to highest: the configuration file, `DAGRUN_CONFIG` or `DIGDAG_CONFIG` (contents), the file given with `-c`. Of
-Digdag's keys `params.*` and `secrets.*` are read here.
+Lowest to highest: the configuration file, `DAGRUN_CONFIG` or `DIGDAG_CONFIG` (contents), the file given with `-c`. The
+first file that is there counts: dagrun's own (`config.toml`) before Digdag's (`config`). Of their keys `params.*` and
+`secrets.*` are read here; in TOML these are tables.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dagrun.errors import NotFound
+from dagrun.errors import NotFound, UserError
 
 
 class Settings(NamedTuple):
-    values: Mapping[str, str]
+    values: Mapping[str, Any]  # by dotted key; texts, unless TOML says otherwise
 
     @property
     def params(self) -> dict[str, Any]:
@@ -27,21 +28,18 @@ class Settings(NamedTuple):
 
 
 def load_settings(environment: Mapping[str, str], file: str | None = None) -> Settings:
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     if file is None:
-        for home in config_homes(environment):
-            text = read(os.path.join(home, "config"))
-            if text is not None:
-                values.update(parse_properties(text))
-                break
+        paths = [os.path.join(home, name) for home in config_homes(environment) for name in ("config.toml", "config")]
+        values = next((found for path in paths if (found := read_settings(path)) is not None), {})
     inline = environment.get("DAGRUN_CONFIG") or environment.get("DIGDAG_CONFIG")
     if inline:
         values.update(parse_properties(inline))
     if file is not None:
-        text = read(file)
-        if text is None:
+        given = read_settings(file)
+        if given is None:
             raise NotFound("configuration file", file)
-        values.update(parse_properties(text))
+        values.update(given)
     return Settings(values)
 
 
@@ -52,12 +50,33 @@ def config_homes(environment: Mapping[str, str]) -> list[str]:
     return [*homes, os.path.join(base, "dagrun"), os.path.join(base, "digdag")]
 
 
-def read(path: str) -> str | None:
+def read_settings(path: str) -> dict[str, Any] | None:
+    """The settings of a file by dotted key, None if it isn't there. Raises UserError."""
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read()
+            text = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UserError(f"{path}: can't be read as settings: {problem}") from None
+    return parse_toml(text, path) if path.endswith(".toml") else dict(parse_properties(text))
+
+
+def parse_toml(text: str, path: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return flat(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as problem:
+        raise UserError(f'{path}: {problem}\n  write TOML, such as  params.day = "monday"') from None
+
+
+def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in tables.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def parse_properties(text: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from dagrun.core.config import Params
+from dagrun.core.events import Failure, Outcome
 from dagrun.core.tree import Task
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.task import Call, Limits
@@ -181,6 +182,22 @@ def one_of(params: Params, local: Mapping[str, Any], key: str, allowed: tuple[st
     if value not in allowed:
         raise TaskFailed(f"{key} can't be {value!r}; use {', '.join(allowed)}", "bad_option", "config")
     return value
+
+
+def if_full_says_so(result: Command | Outcome, directory: str) -> Command | Outcome:
+    """A command that failed on a full disk can't say why: its log lies on the same disk."""
+    if isinstance(result, Failure) and is_full(directory):
+        message = f"{result.error['message']}; the disk is full on which its workspace lies"
+        return result._replace(error={**result.error, "message": message})
+    return result
+
+
+def is_full(directory: str) -> bool:
+    try:
+        status = os.statvfs(directory)
+    except OSError:
+        return False
+    return status.f_bavail == 0 or (status.f_files > 0 and status.f_favail == 0)
 
 
 def group_is_gone(leader: int) -> bool:

@@ -47,11 +47,11 @@ def is_alive(state_dir: str, row: AttemptRow) -> bool:
     if decode(row.owner).get("host") != os.uname().nodename:
         return True
     try:
-        fd = os.open(lock_path(state_dir, row.id), os.O_RDWR)
+        fd = os.open(lock_path(place_of(row, state_dir), row.id), os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: who looks isn't taken for an owner
     except OSError:
         return True
     finally:
@@ -80,6 +80,12 @@ def leftovers(state_dir: str) -> set[int]:
     return set()
 
 
+def place_of(row: AttemptRow, state_dir: str) -> str:
+    """The state directory of its process: several may share one store. This one if the project has been moved since."""
+    recorded = decode(row.owner).get("state_dir")
+    return recorded if recorded and os.path.isdir(recorded) else state_dir
+
+
 def describe(row: AttemptRow) -> str:
     """The process that runs it, for people."""
     owner = decode(row.owner)
@@ -98,6 +104,7 @@ def end_dead(
 
     First the processes, then the rows: when the attempt is done, nothing of it runs.
     """
+    state_dir = place_of(row, state_dir)
     try:
         lock = Ownership(state_dir, row.id)
     except Conflict:

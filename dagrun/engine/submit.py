@@ -33,8 +33,10 @@ class Submission(NamedTuple):
     resumed_from: int | None = None
 
 
-def submit(tx: Tx, wanted: Submission) -> tuple[AttemptRow, Live]:
-    """Make the attempt. Raises Conflict when its session has one of that retry name, LimitExceeded: too many tasks."""
+def submit(tx: Tx, wanted: Submission, state_dir: str | None = None) -> tuple[AttemptRow, Live]:
+    """Make the attempt, run from that directory. Raises Conflict when its session has one of that retry name,
+    LimitExceeded: too many tasks.
+    """
     limit = int(wanted.options.get("task_limit", TASK_LIMIT))
     if len(wanted.workflow.nodes) > limit:
         raise LimitExceeded(
@@ -56,7 +58,7 @@ def submit(tx: Tx, wanted: Submission) -> tuple[AttemptRow, Live]:
             params=encode(wanted.params),
             options=encode(wanted.options),
             resumed_from=wanted.resumed_from,
-            owner=encode(owner()),
+            owner=encode(owner(state_dir)),
             error=None,
             created_at=tx.now,
             finished_at=None,
@@ -94,6 +96,6 @@ def new_uuid() -> str:
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
-def owner() -> dict[str, Any]:
-    """Who runs the attempt: shown to people; whether it lives is told by its lock file alone."""
-    return {"host": os.uname().nodename, "pid": os.getpid()}
+def owner(state_dir: str | None) -> dict[str, Any]:
+    """Who runs the attempt: shown to people; whether it lives is told by its lock file alone, in that directory."""
+    return {"host": os.uname().nodename, "pid": os.getpid(), "state_dir": state_dir and os.path.abspath(state_dir)}

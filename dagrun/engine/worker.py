@@ -13,6 +13,7 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -24,10 +25,10 @@ from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
 from dagrun.engine.attempt import Attempt
-from dagrun.engine.launch import Launcher, Prepared
+from dagrun.engine.launch import Launcher, Prepared, if_full_says_so
 from dagrun.engine.rows import encode
 from dagrun.engine.turn import Turn, take_turn
-from dagrun.errors import TaskFailed
+from dagrun.errors import LimitExceeded, TaskFailed
 from dagrun.logs.files import append_text, log_path
 from dagrun.plugins.executor import Exit
 from dagrun.plugins.operator import Command, Ended
@@ -137,13 +138,20 @@ class Worker:
         self.wanted.add(attempt.id)
 
     def poll(self) -> float:
-        """One pass. Returns the seconds after which the next one is due, if nothing ends before."""
-        self.collect()
-        self.look_at_clock()
-        self.look_around()
-        while self.reports or self.wanted:
-            self.report()
-            self.tidy()
+        """One pass. Returns the seconds after which the next one is due, if nothing ends before.
+
+        When it raises, this worker can't go on, and nothing that it had started is alive.
+        """
+        try:
+            self.collect()
+            self.look_at_clock()
+            self.look_around()
+            while self.reports or self.wanted:
+                self.report()
+                self.tidy()
+        except BaseException:
+            self.end_all()
+            raise
         return self.delay()
 
     def tidy(self) -> None:
@@ -235,15 +243,11 @@ class Worker:
 
     def turn(self, attempt: Attempt, reports: Sequence[Report]) -> None:
         """One turn, and what follows from it: tasks to start, to stop, an attempt that ended."""
-        free = max(0, self.slots - len(self.tries))
-        turn = take_turn(
-            self.store,
-            attempt.live,
-            [one.event for one in reports],
-            claim=free,
-            lease=self.lease,
-            tries=[one.row for one in reports if one.row],
-        )
+        try:
+            turn = self.take_turn(attempt, reports)
+        except LimitExceeded:  # the disk is full: perhaps of what the tries wrote that have just ended
+            self.tidy()
+            turn = self.take_turn(attempt, reports)
         attempt.row = turn.row
         self.later.append(lambda: self.tell(attempt, turn))
         for index in turn.claimed:
@@ -251,6 +255,16 @@ class Worker:
         self.stop_what_shall_end(attempt)
         if turn.done:
             self.attempt_ended(attempt)
+
+    def take_turn(self, attempt: Attempt, reports: Sequence[Report]) -> Turn:
+        return take_turn(
+            self.store,
+            attempt.live,
+            [one.event for one in reports],
+            claim=max(0, self.slots - len(self.tries)),
+            lease=self.lease,
+            tries=[one.row for one in reports if one.row],
+        )
 
     def lease(self) -> str:
         return f"{self.name}-{next(self.numbers)}"
@@ -344,6 +358,21 @@ class Worker:
             held.stopped = True
             self.launcher.stop(held.handle, limits)
 
+    def end_all(self) -> None:
+        """Every command is told to end, and has ended."""
+        at_work = [held for held in self.tries.values() if held.handle is not None]
+        for held in at_work:
+            self.launcher.stop(held.handle or {}, held.call.limits if held.call else calls.Limits())
+        while at_work:
+            delay = self.launcher.executor.tick(time.monotonic())
+            for held in at_work:
+                with suppress(TaskFailed):
+                    if self.launcher.executor.poll(held.handle or {}) is None:
+                        continue
+                self.unwatch(held)
+            at_work = [held for held in at_work if held.handle is not None]
+            self.selector.select(delay if at_work else 0)
+
     def unwatch(self, held: Try) -> None:
         held.handle = None
         if held.fd is not None:
@@ -358,19 +387,20 @@ class Worker:
             self.ended(held, Success())  # canceled: the result is dropped
         else:
             end = Ended(found.exit_code, held.prepared.io)
-            self.carry_on(held, calls.after_command(held.call, end))
+            self.carry_on(held, if_full_says_so(calls.after_command(held.call, end), held.prepared.io))
 
     def ended(self, held: Try, outcome: Outcome) -> None:
         """The try is over: clean up, and report it in the next turn."""
         del self.tries[held.attempt.id, held.index]
-        self.later.append(lambda: self.clean_up(held, failed=isinstance(outcome, Failure)))
+        task = held.task
+        self.later.append(lambda: self.clean_up(held, task, failed=isinstance(outcome, Failure)))
         if held.call and held.call.waits_for is not None:
             held.attempt.waits_for[held.index] = held.call.waits_for
         self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), self.record(held, outcome)))
 
-    def clean_up(self, held: Try, *, failed: bool) -> None:
+    def clean_up(self, held: Try, task: Task, *, failed: bool) -> None:
         if held.wrote:
-            self.observer.logged(held.task, held.log)
+            self.observer.logged(task, held.log)
         if held.prepared:
             kept = self.launcher.clean_up(held.prepared, failed=failed)
             if kept:

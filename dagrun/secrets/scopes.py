@@ -24,7 +24,7 @@ _LARGEST_VALUE_BYTES = 16 * 1024
 class LocalSecrets:
     """`settings` are the merged settings, flat: "secrets.KEY" → value. `environment` is that of the process."""
 
-    def __init__(self, settings: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    def __init__(self, settings: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         self._settings = settings
         self._directories = [os.path.join(home, "secrets") for home in config_homes(environment)]
 
@@ -33,7 +33,7 @@ class LocalSecrets:
         if not is_key(key):
             return None
         if (value := self._settings.get(f"secrets.{key}")) is not None:
-            return value
+            return str(value)
         for directory in self._directories:
             if (value := _read(os.path.join(directory, key))) is not None:
                 return value
