@@ -78,9 +78,6 @@ class LiveTree:
         self.drawn_at = 0.0
 
     def close(self) -> None:
-        for task in self.ended:
-            if task.state in FAILED:
-                self.console.print(self.line_of(task))
         self.live.update(Text(""), refresh=True)
         self.live.stop()
 

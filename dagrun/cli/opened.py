@@ -18,6 +18,7 @@ from dagrun.errors import NotFound, UserError
 from dagrun.store.base import AttemptRow, Store, Tx
 
 STATE_DIR = ".dagrun"
+DATABASE = "DAGRUN_DATABASE"  # the variable that stands for --database
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,9 +26,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def project_options(command: Command) -> Command:
     """`--project` and `--database`, which every command takes that works on a project."""
     for option in (
-        click.option(
-            "--database", metavar="URL", envvar="DAGRUN_DATABASE", help="Another store than the project's own."
-        ),
+        click.option("--database", metavar="URL", envvar=DATABASE, help="Another store than the project's own."),
         click.option("--project", metavar="DIR", help="The project directory, if it isn't where the workflow lies."),
     ):
         command = option(command)
@@ -116,6 +115,20 @@ def by_session(tx: Tx, workflow: str, time: str, text: str) -> AttemptRow:
         if at is not None and whole_seconds(at) == summary.session.session_time:
             return summary.attempt
     raise NotFound("attempt", text, hint="dagrun attempts lists those that there are")
+
+
+def retry_command(opened: Opened, attempt_id: int) -> str:
+    """The command line that goes on with the attempt, from where its reader is."""
+    import shlex
+
+    words = ["dagrun", "retry", str(attempt_id)]
+    if os.path.realpath(opened.project_dir) != os.path.realpath(os.getcwd()):
+        words += ["--project", os.path.relpath(opened.project_dir)]
+    if opened.database and opened.database != os.environ.get(DATABASE):
+        from dagrun.store.dialects import without_password
+
+        words += ["--database", without_password(opened.database)]
+    return shlex.join(words)
 
 
 def print_json(value: Any) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from dagrun.cli.opened import Opened
+from dagrun.cli.opened import Opened, retry_command
 from dagrun.cli.output import Output
 from dagrun.core.compiler import compile_workflow
 from dagrun.core.state import CANCELED, SUCCESS
@@ -129,21 +129,10 @@ def run_to_end(
         path = try_log(state_dir, attempt.id, task)
         return path if os.path.exists(path) else None
 
-    runner.output.summary(attempt, tree, log_of, retry_command(runner.opened, attempt))
+    runner.output.summary(attempt, tree, log_of, retry_command(runner.opened, attempt.id))
     if tree.root.state == SUCCESS:
         return 0
     return KILLED if tree.root.state == CANCELED else 1
-
-
-def retry_command(opened: Opened, attempt: Attempt) -> str:
-    import shlex
-
-    words = ["dagrun", "retry", str(attempt.id)]
-    if os.path.realpath(opened.project_dir) != os.path.realpath(os.getcwd()):
-        words += ["--project", os.path.relpath(opened.project_dir)]
-    if opened.database:
-        words += ["--database", opened.database]
-    return shlex.join(words)
 
 
 class stopped_by_signals:  # noqa: N801  (used as a function)

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from dagrun.cli.opened import find_attempt, json_option, open_here, print_json, project_options
+from dagrun.cli.opened import find_attempt, json_option, open_here, print_json, project_options, retry_command
 from dagrun.cli.table import print_table
 from dagrun.cli.times import duration, iso
 from dagrun.cli.words import task_word
+from dagrun.engine.owners import is_alive
 from dagrun.store.base import TaskRow
 
 
@@ -30,6 +31,8 @@ def command(attempt: str, everything: bool, project: str | None, database: str |
     if as_json:
         print_json([as_object(one) for one, _ in found])
         return
+    if row.finished_at is None and not is_alive(opened.state_dir, row):
+        click.echo(f"the process that ran it is dead; to go on: {retry_command(opened, row.id)}", err=True)
     print_table(("task", "state", "tries", "took", "error"), [cells(one, depth) for one, depth in found])
 
 

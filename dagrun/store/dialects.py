@@ -84,7 +84,17 @@ def choose(url: str, durable: str) -> Database:
         return _sqlite(rest.removeprefix("/"), durable)
     if scheme in ("postgresql", "postgres"):
         return _postgresql(f"postgresql://{rest}")
-    raise UserError(f"not a store: {url}\n  write sqlite:///PATH, a path, or postgresql://USER:PASSWORD@HOST/DATABASE")
+    raise UserError(
+        f"not a store: {without_password(url)}\n  write sqlite:///PATH, a path, or postgresql://USER:PASSWORD@HOST/DATABASE"
+    )
+
+
+def without_password(url: str) -> str:
+    """For people: `postgresql://me:***@host/name`."""
+    scheme, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}://{name}:***@{place}" if separator and at and colon else url
 
 
 def _sqlite(path: str, durable: str) -> Database:
