@@ -168,12 +168,15 @@ class Output:
         self.said(f"{name} {word} after {seconds:.1f} s")
         for task in tree.tasks:
             if task.state == ERROR and not task.superseded and task.error:
-                lines = [line for path in (log_of(task),) if path for line in tail(path, SHOWN_LINES).splitlines()]
+                log = log_of(task)
+                printed = tail(log, SHOWN_LINES).splitlines() if log else []
                 # What a command printed last tells more than the rest of its message, which repeats it.
-                message = headline(task.error["message"]) if lines else task.error["message"]
-                self.said(f"  {task.full_name}: {message}")
-                for line in lines:
-                    self.said(f"    | {line}")
+                message = headline(task.error["message"]) if printed else task.error["message"]
+                file, line, _ = task.spec.place
+                where = f" ({file}:{line})" if file else ""
+                self.said(f"  {task.full_name}{where}: {message}")
+                for text in printed:
+                    self.said(f"    | {text}")
             elif task.state == "group_error" and task.reason:
                 self.said(f"  {task.full_name}: {task.reason}")
         self.said(f"to go on from there: {retry}")

@@ -48,6 +48,8 @@ def rows_of(workflow: Workflow, params: Mapping[str, Any], session_time: int) ->
 def row_of(variables: Variables, builtins: Mapping[str, Any], scope: Any, task: Task) -> dict[str, Any]:
     row: dict[str, Any] = {"task": task.full_name, "operator": "", "command": "", "note": "", "params": {}}
     if not task.spec.operator:
+        if not next(iter(variables.tree.members(task)), None):
+            row["note"] = "does nothing: disabled, or empty"
         return row
     key = next((key for key in task.spec.config if key.endswith(">")), "_type")
     row["operator"] = key

@@ -12,21 +12,21 @@ import os
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Protocol
 
-from dagrun.core.events import CallAgain, Event, Failure, Finished, Move, Outcome, OutOfTime, Success, Woken
+from dagrun.core.events import Event, Failure, Finished, Move, Outcome, OutOfTime, Success, Woken
 from dagrun.core.javascript import JavaScript
 from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
 from dagrun.engine.attempt import Attempt
-from dagrun.engine.launch import Launcher, Prepared, if_full_says_so
-from dagrun.engine.rows import encode
+from dagrun.engine.launch import Launcher, if_full_says_so
+from dagrun.engine.tries import Try, record
 from dagrun.engine.turn import Turn, take_turn
 from dagrun.errors import LimitExceeded, TaskFailed
 from dagrun.logs.files import append_text, log_path
@@ -59,32 +59,6 @@ class Observer(Protocol):
     def logged(self, task: Task, path: str) -> None: ...
     def tick(self) -> float:
         """Called in each pass; returns the seconds until it wants to be called again."""
-
-
-@dataclass(slots=True)
-class Try:
-    """One try of one task that this worker holds the claim of."""
-
-    attempt: Attempt
-    index: int
-    lease: str
-    number: int
-    started_at: int
-    log: str
-    call: calls.Call | None = None
-    prepared: Prepared | None = None
-    handle: Mapping[str, Any] | None = None
-    fd: int | None = None
-    deadline: float | None = None
-    stopped: bool = False
-    out_of_time: bool = False
-    wrote: bool = False
-    exit: Exit | None = None
-    masked: list[str] = field(default_factory=list)
-
-    @property
-    def task(self) -> Task:
-        return self.attempt.tree[self.index]
 
 
 @dataclass(slots=True)
@@ -129,6 +103,7 @@ class Worker:
         self.changes = store.changes()
         self.looked_at = time.monotonic()
         self.wanted: set[int] = set()  # attempts whose next turn is due now
+        self.hurried = False
 
     # -- one pass
 
@@ -154,6 +129,10 @@ class Worker:
             raise
         return self.delay()
 
+    def hurry(self) -> None:
+        """No more grace for what is told to end, now or later. Acts in the next pass: a signal may come anywhere."""
+        self.hurried = True
+
     def tidy(self) -> None:
         """What could wait until the next tasks are at work: telling people, and cleaning up after tries, in order."""
         while self.later:
@@ -169,6 +148,8 @@ class Worker:
             if isinstance(key.data, Try):
                 self.look_at(key.data)
         for held in [held for held in self.tries.values() if held.stopped]:
+            if self.hurried and not held.killed:
+                self.stop(held)
             self.look_at(held)
 
     def look_at(self, held: Try) -> None:
@@ -278,9 +259,14 @@ class Worker:
     def stop_what_shall_end(self, attempt: Attempt) -> None:
         for held in list(self.tries.values()):
             if held.attempt is attempt and not held.stopped and held.handle is not None and held.task.state == STOPPING:
-                limits = held.call.limits if held.call else calls.Limits()
-                held.stopped = True
-                self.launcher.stop(held.handle, limits)
+                self.stop(held)
+
+    def stop(self, held: Try) -> None:
+        """Its command is told to end: politely, or for certain."""
+        limits = held.call.limits if held.call else calls.Limits()
+        held.stopped, held.killed = True, self.hurried
+        if held.handle is not None:
+            self.launcher.stop(held.handle, calls.Limits(grace=0.0, signal="KILL") if self.hurried else limits)
 
     def attempt_ended(self, attempt: Attempt) -> None:
         """Whoever waits for it is called now (`require>`)."""
@@ -355,14 +341,13 @@ class Worker:
             held.deadline = time.monotonic() + limits.timeout
             heappush(self.deadlines, (held.deadline, next(self.numbers), held))
         if held.task.state == STOPPING:
-            held.stopped = True
-            self.launcher.stop(held.handle, limits)
+            self.stop(held)
 
     def end_all(self) -> None:
         """Every command is told to end, and has ended."""
         at_work = [held for held in self.tries.values() if held.handle is not None]
         for held in at_work:
-            self.launcher.stop(held.handle or {}, held.call.limits if held.call else calls.Limits())
+            self.stop(held)
         while at_work:
             delay = self.launcher.executor.tick(time.monotonic())
             for held in at_work:
@@ -396,7 +381,8 @@ class Worker:
         self.later.append(lambda: self.clean_up(held, task, failed=isinstance(outcome, Failure)))
         if held.call and held.call.waits_for is not None:
             held.attempt.waits_for[held.index] = held.call.waits_for
-        self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), self.record(held, outcome)))
+        row = record(held, outcome, self.now(), self.launcher.relative(held.log) if held.wrote else None)
+        self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), row))
 
     def clean_up(self, held: Try, task: Task, *, failed: bool) -> None:
         if held.wrote:
@@ -405,33 +391,6 @@ class Worker:
             kept = self.launcher.clean_up(held.prepared, failed=failed)
             if kept:
                 self.observer.said(kept)
-
-    def record(self, held: Try, outcome: Outcome) -> TryRow | None:
-        """The history of the try. Polls of waiting operators leave none."""
-        if isinstance(outcome, CallAgain):
-            return None
-        error = None
-        word = "success"
-        if held.stopped and not held.out_of_time:
-            word = "killed"
-        elif isinstance(outcome, Failure):
-            kind = outcome.error["kind"]
-            word = kind if kind in ("timed_out", "lost") else "failed"
-            error = encode(outcome.error)
-        ended = held.exit
-        return TryRow(
-            held.attempt.id,
-            held.index,
-            held.number,
-            held.started_at,
-            self.now(),
-            word,
-            ended.exit_code if ended else None,
-            error,
-            ended.peak_memory if ended else None,
-            int(ended.cpu_seconds * SECOND) if ended and ended.cpu_seconds is not None else None,
-            self.launcher.relative(held.log) if held.wrote else None,
-        )
 
     # -- what operators ask for
 
