@@ -72,7 +72,7 @@ class Local:
     def submit_in(self, tx: Tx, wanted: Submission) -> Attempt:
         alarm = alarm_of(wanted.workflow, tx.now)
         params = {**wanted.params, **self.schedule_params(wanted.workflow, wanted.session_time)}
-        row, live = submit(tx, wanted._replace(params=params))
+        row, live = submit(tx, wanted._replace(params=params), self.state_dir)
         # Before the row can be seen: who sees it running finds the lock taken.
         self.owned[row.id] = Ownership(self.state_dir, row.id)
         attempt = open_attempt(tx, live, row, self.revision.files, self.revision.manifest)
@@ -100,9 +100,7 @@ class Local:
 
     def hurry(self) -> None:
         """No more grace: kill what is still there."""
-        for held in self.worker.tries.values():
-            if held.handle is not None:
-                self.worker.launcher.executor.stop(held.handle, 0.0, 9)
+        self.worker.hurry()
 
     def let_go(self) -> None:
         for attempt_id in list(self.owned):

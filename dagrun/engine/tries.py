@@ -1,0 +1,71 @@
+"""A try of a task, as the worker that holds its claim knows it, and what the history keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagrun.core.events import CallAgain, Failure, Outcome
+from dagrun.core.tree import Task
+from dagrun.engine.attempt import Attempt
+from dagrun.engine.launch import Prepared
+from dagrun.engine.rows import encode
+from dagrun.engine.task import SECOND, Call
+from dagrun.plugins.executor import Exit
+from dagrun.store.base import TryRow
+
+
+@dataclass(slots=True)
+class Try:
+    """One try of one task that this worker holds the claim of."""
+
+    attempt: Attempt
+    index: int
+    lease: str
+    number: int
+    started_at: int
+    log: str
+    call: Call | None = None
+    prepared: Prepared | None = None
+    handle: Mapping[str, Any] | None = None  # of its command, while that runs
+    fd: int | None = None
+    deadline: float | None = None
+    stopped: bool = False
+    killed: bool = False  # stopped without grace
+    out_of_time: bool = False
+    wrote: bool = False
+    exit: Exit | None = None
+    masked: list[str] = field(default_factory=list)
+
+    @property
+    def task(self) -> Task:
+        return self.attempt.tree[self.index]
+
+
+def record(held: Try, outcome: Outcome, now: int, log: str | None) -> TryRow | None:
+    """The history of a try that has ended. Polls of waiting operators leave none."""
+    if isinstance(outcome, CallAgain):
+        return None
+    error = None
+    word = "success"
+    if held.stopped and not held.out_of_time:
+        word = "killed"
+    elif isinstance(outcome, Failure):
+        kind = outcome.error["kind"]
+        word = kind if kind in ("timed_out", "lost") else "failed"
+        error = encode(outcome.error)
+    ended = held.exit
+    return TryRow(
+        held.attempt.id,
+        held.index,
+        held.number,
+        held.started_at,
+        now,
+        word,
+        ended.exit_code if ended else None,
+        error,
+        ended.peak_memory if ended else None,
+        int(ended.cpu_seconds * SECOND) if ended and ended.cpu_seconds is not None else None,
+        log,
+    )
