@@ -12,7 +12,7 @@ from importlib import import_module
 
 import click
 
-from dagrun.errors import DagrunError
+from dagrun.errors import DagrunError, LimitExceeded, UserError
 
 # command → one line of help. The module is `dagrun.cli.<command>` and holds a click command of the name `command`.
 COMMANDS = {
@@ -90,9 +90,29 @@ def invoke(arguments: Sequence[str]) -> int:
         code = problem.exit_code
     except BrokenPipeError:
         code = 1
+    except OSError as problem:
+        code = report_system(problem)
     except Exception as problem:
         code = report_bug(problem)
     return code if isinstance(code, int) else 0
+
+
+def report_system(problem: OSError) -> int:
+    """What the machine refuses, and its user can mend; anything else is our mistake."""
+    import errno
+
+    remedy = {
+        errno.ENOSPC: "free some space; nothing is half written",
+        errno.EDQUOT: "free some space; nothing is half written",
+        errno.EACCES: "give this user the right to it",
+        errno.EPERM: "give this user the right to it",
+        errno.EROFS: "use a directory that can be written to",
+    }.get(problem.errno or 0)
+    if remedy is None:
+        return report_bug(problem)
+    where = f"{problem.filename}: " if problem.filename else ""
+    click.echo(f"error: {where}{problem.strerror}\n  {remedy}", err=True)
+    return LimitExceeded.exit_code if problem.errno in (errno.ENOSPC, errno.EDQUOT) else UserError.exit_code
 
 
 def report_bug(problem: Exception) -> int:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import click
 
+from dagrun.cli.objects import attempt_object
 from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
 from dagrun.cli.table import print_table
-from dagrun.cli.times import duration, iso, short
+from dagrun.cli.times import duration, short
 from dagrun.cli.words import attempt_word
 from dagrun.core.session import format_time
-from dagrun.core.state import SUCCESS
 from dagrun.core.zone import zone
 from dagrun.engine.owners import is_alive
 from dagrun.store.base import AttemptSummary
@@ -34,7 +31,7 @@ def command(
     with opened.existing_store.reading() as tx:
         found = tx.list_attempts(workflow=workflow, states=STATES.get(state or "", ()), limit=limit)
     if as_json:
-        print_json([as_object(one) for one in found])
+        print_json([attempt_object(one) for one in found])
         return
     columns = ("id", "session", "no", "state", "started", "took", "revision", "retries")
     print_table(columns, [cells(opened, one) for one in found])
@@ -57,27 +54,3 @@ def cells(opened: Opened, one: AttemptSummary) -> tuple[str, ...]:
         one.revision[:12],
         str(row.resumed_from or ""),
     )
-
-
-def as_object(one: AttemptSummary) -> dict[str, Any]:
-    row = one.attempt
-    return {
-        "id": row.id,
-        "project": one.project,
-        "workflow": one.session.workflow,
-        "session_id": one.session.id,
-        "session_uuid": one.session.uuid,
-        "session_time": format_time(one.session.session_time, zone(row.timezone)),
-        "number": row.number,
-        "retry_name": row.retry_name or None,
-        "state": row.state,
-        "done": row.finished_at is not None,
-        "success": row.state == SUCCESS,
-        "cancel_requested": bool(row.cancel_requested),
-        "revision": one.revision,
-        "resumed_from": row.resumed_from,
-        "params": json.loads(row.params),
-        "created_at": iso(row.created_at),
-        "finished_at": iso(row.finished_at),
-        "error": json.loads(row.error) if row.error else None,
-    }

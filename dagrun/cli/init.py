@@ -6,6 +6,7 @@ import os
 
 import click
 
+from dagrun.cli.opened import json_option, print_json
 from dagrun.core.compiler import TASK_NAME
 from dagrun.errors import UserError
 
@@ -72,29 +73,38 @@ IGNORED = ".dagrun\n__pycache__\n*.pyc\n"
 @click.option(
     "-t", "--type", "kind", type=click.Choice(list(WORKFLOWS)), default="echo", show_default=True, help="What it shows."
 )
-def command(directory: str, kind: str) -> None:
+@json_option
+def command(directory: str, kind: str, as_json: bool) -> None:
     """Make DIRECTORY with a first workflow of its name."""
     path = os.path.abspath(directory)
     name = os.path.basename(path)
     if not TASK_NAME.match(f"+{name}") or name[:1].isdigit():
         raise UserError(f"{name!r} can't be the name of a workflow; use letters, digits, - and _, a letter first")
     workflow = os.path.join(path, f"{name}.dig")
-    if os.path.exists(workflow):
+    created: list[str] = []
+    if not os.path.exists(workflow):
+        texts = {workflow: WORKFLOWS[kind]}
+        texts |= {os.path.join(path, file): text for file, text in FILES[kind].items()}
+        ignore = os.path.join(path, ".gitignore")
+        if not os.path.exists(ignore):
+            texts[ignore] = IGNORED
+        for file, text in texts.items():
+            create(file, text)
+            created.append(os.path.relpath(file))
+    if as_json:
+        print_json({"workflow": os.path.relpath(workflow), "created": created})
+        return
+    if not created:
         click.echo(f"File {os.path.relpath(workflow)} already exists.")
         return
-    create(workflow, WORKFLOWS[kind])
-    for file, text in FILES[kind].items():
-        create(os.path.join(path, file), text)
-    ignore = os.path.join(path, ".gitignore")
-    if not os.path.exists(ignore):
-        create(ignore, IGNORED)
+    for file in created:
+        click.echo(f"  Creating {file}")
     there = os.path.relpath(path)
     go = "" if there == "." else f"`cd {there}` and then "
     click.echo(f"Done. Type {go}`dagrun run {name}.dig` to run the workflow.")
 
 
 def create(path: str, text: str) -> None:
-    click.echo(f"  Creating {os.path.relpath(path)}")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)

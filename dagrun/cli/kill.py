@@ -6,9 +6,11 @@ import time
 
 import click
 
-from dagrun.cli.opened import find_attempt, json_option, open_here, print_json, project_options
+from dagrun.cli.objects import print_attempt
+from dagrun.cli.opened import find_attempt, json_option, open_here, project_options
 from dagrun.cli.running import end_dead_attempts, revision_of
 from dagrun.core.events import Canceled
+from dagrun.core.state import CANCELED
 from dagrun.engine.submit import TASK_LIMIT
 from dagrun.engine.turn import Live, take_turn
 from dagrun.errors import Conflict
@@ -32,7 +34,7 @@ def command(attempt: str, project: str | None, database: str | None, no_wait: bo
     if row.finished_at is not None:
         raise Conflict(f"attempt {row.id} has ended already ({row.state})")
     end_dead_attempts(opened, lambda text: click.echo(text, err=True))
-    workflow = revision_of(opened, revision).workflow(session.workflow)
+    workflow = revision_of(opened, revision, row).workflow(session.workflow)
     live = Live(row.id, workflow, TASK_LIMIT)
     turn = take_turn(store, live, [Canceled("killed by dagrun kill")])
     if not turn.done and not no_wait:
@@ -46,8 +48,12 @@ def command(attempt: str, project: str | None, database: str | None, no_wait: bo
         else:
             click.echo(f"attempt {row.id} is still ending its tasks", err=True)
             return 5
+    with store.reading() as tx:
+        now = tx.get_attempt(row.id)
     if as_json:
-        print_json({"attempt": row.id, "state": "canceled"})
-    else:
+        print_attempt(store, row.id)
+    if now.finished_at is not None and now.state != CANCELED:
+        raise Conflict(f"attempt {row.id} ended by itself before it could be killed ({now.state})")
+    if not as_json:
         click.echo(f"attempt {row.id} is killed", err=True)
     return 0

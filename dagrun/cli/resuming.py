@@ -48,7 +48,7 @@ def operator_of(spec: TaskSpec) -> tuple[str | None, Any]:
 def old_side(opened: Opened, row: AttemptRow) -> tuple[TaskTree, Side]:
     with opened.store.reading() as tx:
         session = tx.get_session(row.session_id)
-        revision = revision_of(opened, tx.get_revision(row.revision_id))
+        revision = revision_of(opened, tx.get_revision(row.revision_id), row)
         rows = tx.load_tasks(row.id)
     workflow = revision.workflow(session.workflow)
     return load_tree(workflow, rows, row.version), Side(

@@ -166,4 +166,4 @@ class Retry:
             return f"{session.workflow}: attempt {attempt.id} retries attempt {old.id}, {reused} tasks reused"
 
         runner = make_runner(self.opened, revision_of(self.opened, row), row.project_id, slots=self.max_task_threads)
-        return run_to_end(runner, wanted, guard, first_line)
+        return run_to_end(runner, wanted, guard, first_line, as_json=self.as_json)

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from dagrun.cli.opened import Opened, project_options
+from dagrun.cli.objects import print_attempt
+from dagrun.cli.opened import Opened, json_option, print_json, project_options
 from dagrun.cli.params import param_options, read_params
 from dagrun.cli.running import (
     compile_file,
@@ -60,6 +61,7 @@ from dagrun.store.base import AttemptRow, Tx
 @click.option("-d", "--dry-run", is_flag=True, help="Show what would run; run and record nothing.")
 @click.option("-E", "--show-params", is_flag=True, help="Show the parameters of each task, with --dry-run.")
 @click.option("--max-task-threads", type=int, metavar="N", help="So many tasks at once; 8 a core by default.")
+@json_option
 def command(**given: Any) -> int:
     """Run a workflow: a file of this directory, or the path of one.
 
@@ -86,6 +88,7 @@ class Run:
     dry_run: bool
     show_params: bool
     max_task_threads: int | None
+    as_json: bool
 
     def main(self) -> int:
         self.check_options()
@@ -101,8 +104,11 @@ class Run:
 
         warn_before_run(files, found)
         if self.dry_run:
-            from dagrun.cli.planning import print_plan
+            from dagrun.cli.planning import print_plan, rows_of
 
+            if self.as_json:
+                print_json(rows_of(found, self.given, self.session_time(found)))
+                return 0
             return print_plan(found, self.given, self.session_time(found), show_params=self.show_params)
         return self.really(found)
 
@@ -133,6 +139,8 @@ class Run:
                 say(
                     f"{self.name(workflow, at)}: attempt {before.id} succeeded already, nothing to do; --rerun runs it again"
                 )
+                if self.as_json:
+                    print_attempt(self.opened.store, before.id)
                 return 0
         runner = make_runner(self.opened, revision_of(self.opened, row), row.project_id, slots=self.max_task_threads)
         goes_on = before is not None and not self.rerun
@@ -148,7 +156,7 @@ class Run:
             text = f"{self.name(workflow, at)}: attempt {attempt.id}"
             return f"{text} goes on with attempt {before.id}" if goes_on and before else text
 
-        return run_to_end(runner, wanted, guard, first_line)
+        return run_to_end(runner, wanted, guard, first_line, as_json=self.as_json)
 
     @property
     def selects(self) -> bool:

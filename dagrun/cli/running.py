@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import Opened, retry_command
 from dagrun.cli.output import Output
 from dagrun.core.compiler import compile_workflow
@@ -21,7 +22,7 @@ from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local, Revision
-from dagrun.engine.owners import end_dead, is_alive, leftovers, sweep_stale
+from dagrun.engine.owners import end_dead, is_alive, leftovers, place_of, sweep_stale
 from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.worker import try_log
 from dagrun.engine.workspace import Workspaces
@@ -62,10 +63,14 @@ def store_revision(tx: Tx, opened: Opened, digest: str, manifest: Mapping[str, A
     return tx.ensure_revision(project.id, digest, text)
 
 
-def revision_of(opened: Opened, row: RevisionRow) -> Revision:
-    """A stored revision with its files. Its workflows are compiled when they are asked for."""
+def revision_of(opened: Opened, row: RevisionRow, attempt: AttemptRow | None = None) -> Revision:
+    """A stored revision with its files. Its workflows are compiled when they are asked for.
+
+    Several directories may share a store: the files lie where the `attempt` was made, if one is given.
+    """
     manifest = json.loads(row.manifest)
-    files = Snapshot(manifest, os.path.join(opened.state_dir, "objects"))
+    state_dir = place_of(attempt, opened.state_dir) if attempt else opened.state_dir
+    files = Snapshot(manifest, os.path.join(state_dir, "objects"))
 
     def workflow(name: str) -> Workflow:
         return compile_file(files, workflow_file(files, name))
@@ -114,9 +119,15 @@ def schedule_params(workflow: Workflow, session_time: int) -> dict[str, Any]:
 
 
 def run_to_end(
-    runner: Runner, wanted: Submission, guard: Callable[[Tx], None], first_line: Callable[[Attempt], str]
+    runner: Runner,
+    wanted: Submission,
+    guard: Callable[[Tx], None],
+    first_line: Callable[[Attempt], str],
+    *,
+    as_json: bool,
 ) -> int:
-    """Submit, run, and say how it ended; returns the exit code."""
+    """Submit, run, and say how it ended; returns the exit code. JSON on standard output takes the place of the tasks' own."""
+    runner.output.closed = as_json
     attempt = runner.local.submit(wanted, guard)
     runner.output.said(first_line(attempt))
     with stopped_by_signals(runner.local):
@@ -130,6 +141,8 @@ def run_to_end(
         return path if os.path.exists(path) else None
 
     runner.output.summary(attempt, tree, log_of, retry_command(runner.opened, attempt.id))
+    if as_json:
+        print_attempt(runner.opened.store, attempt.id)
     if tree.root.state == SUCCESS:
         return 0
     return KILLED if tree.root.state == CANCELED else 1
@@ -189,11 +202,14 @@ def end_dead_attempts(opened: Opened, say: Callable[[str], None]) -> None:
 def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], None]) -> None:
     with store.reading() as tx:
         session = tx.get_session(row.session_id)
-        revision = revision_of(opened, tx.get_revision(row.revision_id))
+        revision = revision_of(opened, tx.get_revision(row.revision_id), row)
     try:
         workflow = revision.workflow(session.workflow)
-    except (NotFound, FileNotFoundError):
-        return  # its files are gone; nothing of it can be run on here
+    except NotFound as problem:
+        say(
+            f"attempt {row.id} of {session.workflow} was left by a process that died, and can't be ended here: {problem}"
+        )
+        return
     found = end_dead(store, opened.state_dir, row, workflow, TASK_LIMIT, sweep)
     left = f", {found} of its processes were still there" if found else ""
     say(f"attempt {row.id} of {session.workflow} was left by a process that died: ended it{left}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
+from dagrun.cli.objects import task_object
 from dagrun.cli.opened import find_attempt, json_option, open_here, print_json, project_options, retry_command
 from dagrun.cli.table import print_table
-from dagrun.cli.times import duration, iso
+from dagrun.cli.times import duration
 from dagrun.cli.words import task_word
 from dagrun.engine.owners import is_alive
 from dagrun.store.base import TaskRow
@@ -29,7 +29,7 @@ def command(attempt: str, everything: bool, project: str | None, database: str |
         rows = tx.load_tasks(row.id)
     found = in_tree_order([one for one in rows if everything or not one.superseded])
     if as_json:
-        print_json([as_object(one) for one, _ in found])
+        print_json([task_object(one) for one, _ in found])
         return
     if row.finished_at is None and not is_alive(opened.state_dir, row):
         click.echo(f"the process that ran it is dead; to go on: {retry_command(opened, row.id)}", err=True)
@@ -62,20 +62,3 @@ def cells(row: TaskRow, depth: int) -> tuple[str, ...]:
         took = duration(row.finished_at - row.started_at)
     message = json.loads(row.error)["message"].splitlines()[:1] if row.error else []
     return ("  " * depth + own_name(row), task_word(row), str(row.tries), took, (message or [row.reason or ""])[0])
-
-
-def as_object(row: TaskRow) -> dict[str, Any]:
-    error = json.loads(row.error) if row.error else None
-    return {
-        "index": row.idx,
-        "name": row.name,
-        "parent": row.parent,
-        "state": row.state,
-        "tries": row.tries,
-        "started_at": iso(row.started_at),
-        "finished_at": iso(row.finished_at),
-        "error": {"kind": error["kind"], "message": error["message"]} if error else None,
-        "stored": json.loads(row.stored) if row.stored else {},
-        "exported": json.loads(row.exported) if row.exported else {},
-        "reused_from": row.reused_from,
-    }

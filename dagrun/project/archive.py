@@ -20,7 +20,7 @@ from contextlib import suppress
 from threading import get_ident
 from typing import Any, NamedTuple
 
-from dagrun.errors import UserError
+from dagrun.errors import NotFound, UserError
 
 LINKED = frozenset({".git", ".venv", "node_modules"})
 LEFT_OUT = frozenset({".dagrun", ".digdag", "__pycache__"})
@@ -53,16 +53,23 @@ class Snapshot(NamedTuple):
     objects: str
 
     def read(self, path: str) -> bytes:
-        """Links inside the project are followed. Raises FileNotFoundError."""
+        """Links inside the project are followed. Raises FileNotFoundError; NotFound when the archive has lost it."""
         for _ in range(40):
             entry = self.manifest.get(path)
             if entry is not None and entry[0] == "file":
-                with open(object_path(self.objects, entry[1]), "rb") as file:
-                    return file.read()
+                return self._object(path, entry[1])
             if entry is not None and entry[0] == "tree":
                 raise IsADirectoryError(path)
             path = self._behind_link(path)
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+    def _object(self, path: str, digest: str) -> bytes:
+        try:
+            with open(object_path(self.objects, digest), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            hint = f"{self.objects} doesn't hold it: run the command in the project that made the attempt, or name --project"
+            raise NotFound("file of the revision", path, hint=hint) from None
 
     def _behind_link(self, path: str) -> str:
         """The path with its first link replaced by what it points to. Raises FileNotFoundError."""

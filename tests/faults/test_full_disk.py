@@ -166,7 +166,6 @@ def test_a_run_that_can_not_be_recorded_starts_nothing(small_store):
     assert len(small_store.notes("start", "a")) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="the error of the file system reaches the user as a stack trace")
 def test_a_project_whose_files_do_not_fit_into_the_archive_is_refused_clearly(small):
     small.tasks("+a:\n  do: begin a; finish")
     small.call("run", "wf.dig", *SESSION)

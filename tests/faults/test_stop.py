@@ -216,7 +216,6 @@ def test_another_session_runs_beside_it(project, going_on):
     assert [(one["workflow"], one["state"]) for one in project.attempts()] == [("other", "success"), ("wf", "running")]
 
 
-@pytest.mark.xfail(strict=True, reason="the lock of a run is looked for in the directory of whoever looks")
 def test_a_run_leaves_those_of_another_directory_with_the_same_store_alone(project):
     project.database = f"sqlite:///{project.place}/shared.db"
     project.tasks(HANGING)
