@@ -28,6 +28,7 @@ GROUP_KEYS = (
 NOT_NULL_AT_TOP = ("schedule", "sla", "_error", "_check", "_retry", "_parallel")
 
 # What the compiler takes out of a task's own keys, because the engine and not the operator reads it.
+TASKS_ALONE = ("_env", "_keep", "_kill_grace", "_signal", "_timeout")  # that a group would be expected to hand on
 TAKEN = frozenset({"_export", "_error", "_check", "_background", "_after", "_needs", "_disable"})
 
 TASK_NAME = re.compile(r"[+^][A-Za-z0-9_\-=\[\]{}%&@`,.^]*\Z")
@@ -414,6 +415,9 @@ def did_you_mean(name: str, names: Iterable[str]) -> str | None:
 
 
 def unknown_key_hint(unknown: Sequence[str], known: Sequence[str]) -> str:
+    of_tasks = [key for key in unknown if key in TASKS_ALONE]
+    if of_tasks:
+        return f"{', '.join(of_tasks)}: write it at the tasks that have an operator"
     near = [f"{key} → {found}" for key in unknown if (found := suggest(key, known))]
     if near:
         return "did you mean " + ", ".join(near) + "?"
