@@ -11,7 +11,6 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Protocol
 
 from dagrun.core.config import Params
@@ -66,7 +65,7 @@ class Launcher:
         self.project_dir = project_dir
         self.executor = executor
         self.workspaces = workspaces
-        self.own_environment = dict(os.environb)
+        self.own_environment = dict(os.environ)
         self.left: dict[int, dict[str, list[str]]] = {}  # attempt → task → files that its own workspace would lose
 
     def prepare(self, attempt: Attempt, task: Task, number: int, call: Call) -> Prepared:
@@ -113,15 +112,14 @@ class Launcher:
         prepared.process = handle.get("pid")
         return handle
 
-    def environment(self, prepared: Prepared, command: Command) -> dict[bytes, bytes]:
-        """Dagrun's own, the command's on top. In bytes: the process's own is then not encoded anew for each task."""
-        environment = dict(self.own_environment)
+    def environment(self, prepared: Prepared, command: Command) -> dict[str, str]:
+        """Dagrun's own, the command's on top."""
+        environment = self.own_environment.copy()
         for name, word in command.environment.items():
-            environment[encoded_name(name)] = os.fsencode(place(word, prepared.io))
-        environment[b"DAGRUN_TMP"] = os.fsencode(prepared.workspace.tmp)
+            environment[name] = word if word.__class__ is str else place(word, prepared.io)
+        environment["DAGRUN_TMP"] = prepared.workspace.tmp
         if command.workdir_on_path:
-            path = environment.get(b"PATH", os.defpath.encode())
-            environment[b"PATH"] = path + b":" + os.fsencode(prepared.directory)
+            environment["PATH"] = f"{environment.get('PATH', os.defpath)}:{prepared.directory}"
         return environment
 
     def stop(self, handle: Mapping[str, Any], limits: Limits) -> None:
@@ -160,7 +158,7 @@ class Launcher:
         )
 
     def relative(self, log: str) -> str:
-        return os.path.relpath(log, self.state_dir)
+        return log.removeprefix(f"{self.state_dir}/")
 
 
 def workspace_of(attempt: Attempt, task: Task) -> tuple[str, int]:
@@ -209,11 +207,6 @@ def group_is_gone(leader: int) -> bool:
     except PermissionError:
         pass
     return False
-
-
-@lru_cache(maxsize=4096)
-def encoded_name(name: str) -> bytes:
-    return os.fsencode(name)
 
 
 def place(word: str | TryFile, io: str) -> str:

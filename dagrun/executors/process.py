@@ -17,11 +17,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from dagrun.errors import TaskFailed
@@ -29,6 +27,7 @@ from dagrun.executors import marks
 from dagrun.executors.children import Child, ForeignChild, watch
 from dagrun.executors.marks import sweep
 from dagrun.executors.pump import Filter, Pump
+from dagrun.executors.spawn import spawn
 from dagrun.plugins.executor import Exit, Launch
 
 __all__ = ["ProcessExecutor", "sweep"]
@@ -52,7 +51,6 @@ class _Ending:
 class _Running:
     name: str
     child: Child
-    popen: subprocess.Popen[bytes] | None = None
     pump: Pump | None = None
     ending: _Ending | None = None
 
@@ -73,11 +71,11 @@ class ProcessExecutor:
         (platform) if the machine has no room.
         """
         with self._output(launch) as (output, pump):
-            popen = _spawn(launch, output)
-        self._running[launch.name] = _Running(launch.name, _watch(launch, popen), popen, pump)
-        handle = {"pid": popen.pid, "try": launch.name}
+            pid = _spawn(launch, output)
+        self._running[launch.name] = _Running(launch.name, _watch(launch, pid), pump)
+        handle = {"pid": pid, "try": launch.name}
         if launch.durable:
-            handle |= {"start": marks.start_ticks(popen.pid), "boot": marks.boot_id()}
+            handle |= {"start": marks.start_ticks(pid), "boot": marks.boot_id()}
         return handle
 
     def fileno(self, handle: Mapping[str, Any]) -> int | None:
@@ -149,8 +147,6 @@ class ProcessExecutor:
         self._ending.pop(task.name, None)
         if task.child.fd is not None:
             os.close(task.child.fd)
-        if task.popen:
-            task.popen.returncode = 0  # reaped by us; or Popen would reap the pid's next owner
         if task.pump:
             task.pump.finish()
 
@@ -178,43 +174,21 @@ class ProcessExecutor:
         pump.release()
 
 
-def _spawn(launch: Launch, output: int) -> subprocess.Popen[bytes]:
-    """Without preexec_fn and changes of user, Popen uses vfork: the time doesn't grow with our memory."""
+def _spawn(launch: Launch, output: int) -> int:
     try:
-        return subprocess.Popen(
-            launch.argv,
-            stdin=_nothing(),
-            stdout=output,
-            stderr=output,
-            cwd=launch.directory,
-            env=_environment(launch),
-            start_new_session=True,
-        )
+        return spawn(launch.argv, {**launch.environment, marks.MARK: launch.name}, launch.directory, output)
     except OSError as error:
         raise _cannot_run(launch, error) from error
     except ValueError as error:  # a NUL in an argument, or "=" in the name of a variable
         raise TaskFailed(f'Cannot run program "{launch.argv[0]}": {error}', "command_failed", "runtime") from error
 
 
-@cache
-def _nothing() -> int:
-    """/dev/null, opened once."""
-    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _environment(launch: Launch) -> dict[Any, Any]:
-    environment: dict[Any, Any] = dict(launch.environment)
-    environment.pop(marks.MARK, None)
-    environment[os.fsencode(marks.MARK)] = os.fsencode(launch.name)
-    return environment
-
-
-def _watch(launch: Launch, popen: subprocess.Popen[bytes]) -> Child:
+def _watch(launch: Launch, pid: int) -> Child:
     try:
-        return watch(popen.pid)
+        return watch(pid)
     except (OSError, RuntimeError) as error:  # no descriptor, no thread: nobody would learn its end
-        popen.kill()
-        popen.wait()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
         raise _no_room(launch, error) from error
 
 

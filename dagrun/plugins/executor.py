@@ -18,7 +18,7 @@ class Launch(NamedTuple):
 
     name: str  # DAGRUN_TRY of the try: "<store>/<attempt>.<index>.<try>", unique for ever
     argv: Sequence[str]
-    environment: Mapping[str, str] | Mapping[bytes, bytes]  # the whole environment
+    environment: Mapping[str, str]  # the whole environment
     directory: str  # the working directory
     log: str  # path of the try's log file: both output streams are appended to it
     mask: Sequence[str] = ()  # values that must never reach the log
