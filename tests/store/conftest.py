@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dagrun.store.base import Store
+from dagrun.store.base import AttemptRow, Store
 from dagrun.store.sql import open_store
 from tests import postgres
+from tests.store.rows import make_attempt
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -32,3 +33,9 @@ def open_another(url) -> Iterator[Callable[[], Store]]:
 @pytest.fixture
 def store(open_another) -> Store:
     return open_another()
+
+
+@pytest.fixture
+def attempt(store) -> AttemptRow:
+    with store.transaction() as tx:
+        return make_attempt(tx)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from dagrun.store.base import AttemptRow, MoveRow, TaskRow, TryRow
 
 LIMIT_SECONDS = 60
+NASTY_TEXT = "tab\t line\n return\r back\\slash \\N \\. 'quote' \"double\" % ? ü 日本 \U0001f600"
 TIME = 1_700_000_000_000_000
 
 
@@ -74,3 +77,15 @@ def outputs(script: str, argument_lists: Sequence[Sequence[str]]) -> list[str]:
         ends = [program.communicate(timeout=LIMIT_SECONDS) for program in running]
         assert [program.returncode for program in running] == [0] * len(running), [problem for _, problem in ends]
     return [printed for printed, _ in ends]
+
+
+def in_threads(count: int, work):
+    """What `work(number)` gave in each thread; all begin at the same moment."""
+    barrier = threading.Barrier(count)
+
+    def begin(number: int):
+        barrier.wait(LIMIT_SECONDS)
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(begin, range(count)))

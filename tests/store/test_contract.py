@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from dagrun.errors import Conflict, NotFound, UserError
-from dagrun.store.base import AttemptRow, TaskRow
+from dagrun.store.base import TaskRow
 from tests.store.rows import (
-    LIMIT_SECONDS,
+    NASTY_TEXT,
     TIME,
     attempt_row,
+    in_threads,
     make_attempt,
     move_row,
     task_row,
     try_row,
 )
-
-NASTY_TEXT = "tab\t line\n return\r back\\slash \\N \\. 'quote' \"double\" % ? ü 日本 \U0001f600"
-
-
-@pytest.fixture
-def attempt(store) -> AttemptRow:
-    with store.transaction() as tx:
-        return make_attempt(tx)
-
-
-def in_threads(count: int, work):
-    """What `work(number)` gave in each thread; all begin at the same moment."""
-    barrier = threading.Barrier(count)
-
-    def begin(number: int):
-        barrier.wait(LIMIT_SECONDS)
-        return work(number)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(begin, range(count)))
 
 
 class TestProjects:
