@@ -110,10 +110,12 @@ def by_session(tx: Tx, workflow: str, time: str, text: str) -> AttemptRow:
     from dagrun.core.session import parse_session_time, whole_seconds
     from dagrun.core.zone import zone
 
-    for summary in tx.list_attempts(workflow=workflow, limit=1_000_000):
-        at = parse_session_time(time, zone(summary.attempt.timezone))
-        if at is not None and whole_seconds(at) == summary.session.session_time:
-            return summary.attempt
+    for newest in tx.list_attempts(workflow=workflow, limit=1):
+        at = parse_session_time(time, zone(newest.attempt.timezone))
+        session = tx.find_session(newest.session.project_id, workflow, whole_seconds(at)) if at is not None else None
+        found = tx.newest_attempt_of_session(session.id) if session else None
+        if found is not None:
+            return found
     raise NotFound("attempt", text, hint="dagrun attempts lists those that there are")
 
 

@@ -19,8 +19,7 @@ from dagrun.store.compiled import SQLITE
 from dagrun.store.dialects import Migrating, Rows
 
 BUSY_SECONDS = 60.0
-# How long a wait sleeps between two looks at the file: short at first, for an answer is likely to come soon.
-SHORTEST, LONGEST = 0.02, 0.25
+LONGEST = 0.25  # seconds that a wait sleeps between two looks at the file
 OLDEST = (3, 37)  # the first with STRICT tables
 
 _FULL = {sqlite3.SQLITE_FULL}
@@ -65,7 +64,6 @@ class Sqlite:
         self._commits = 0  # by all threads of this process
         self._version = 0  # grows with the commits of other processes
         self._mine = _Mine()
-        self._quiet_since: float | None = None
         self._check_place()
         try:
             self._writer = self._connect()
