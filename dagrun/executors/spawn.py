@@ -23,9 +23,10 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], directory: str, o
 
     Raises OSError, with the name of the program or of the directory; ValueError for a NUL in an argument.
     """
-    nothing, home = _prepared()
-    os.chdir(directory)
+    nothing = _nothing()
+    home = os.open(".", os.O_RDONLY | os.O_CLOEXEC)
     try:
+        os.chdir(directory)
         return os.posix_spawn(
             find(argv[0], environment),
             list(argv),
@@ -40,6 +41,7 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], directory: str, o
         )
     finally:
         os.fchdir(home)
+        os.close(home)
 
 
 def find(program: str, environment: Mapping[str, str]) -> str:
@@ -57,10 +59,10 @@ def find(program: str, environment: Mapping[str, str]) -> str:
 
 
 @cache
-def _prepared() -> tuple[int, int]:
-    """/dev/null and our own directory, opened once; what we inherited is not handed on to any program."""
+def _nothing() -> int:
+    """/dev/null, opened once; from then on what we inherited is not handed on to any program."""
     for name in os.listdir("/dev/fd"):
         if int(name) > 2:
             with suppress(OSError):  # the listing's own, closed by now
                 os.set_inheritable(int(name), False)
-    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), os.open(".", os.O_RDONLY | os.O_CLOEXEC)
+    return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)

@@ -95,3 +95,11 @@ def test_what_we_inherited_is_not_handed_on(tmp_path):
         os.close(reader)
         os.close(writer)
     assert ended.stderr == "" and len(ended.stdout.split()) <= 4  # 0, 1, 2 and the one that ls reads
+
+
+def test_we_stay_where_we_have_gone_since_the_last_start(run, tmp_path, monkeypatch):
+    run(["true"])
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    run(["true"])
+    assert os.getcwd() == os.path.realpath(tmp_path / "other")
