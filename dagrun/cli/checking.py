@@ -22,16 +22,24 @@ LOOKED_AT = 50_000
 def operators() -> Operators:
     @cache
     def known(name: str) -> tuple[tuple[str, ...], bool] | None:
-        if not registry.is_trusted(name):
+        if not registry.OPERATORS.is_trusted(name):
             return None
-        operator = registry.load(name)()
+        operator = registry.OPERATORS.load(name)()
         return operator.options, operator.retries
 
-    return Operators(registry.names, known)
+    return Operators(registry.OPERATORS.names, known)
 
 
 def findings_of(files: Any, workflow: Workflow) -> list[Finding]:
     return check(workflow, operators(), frozenset(files.paths()))
+
+
+def check_schedule(workflow: Workflow) -> None:
+    """Raises WorkflowError. Most workflows have none, and need none of the modules."""
+    if workflow.schedule is not None:
+        from dagrun.schedules.definition import schedule_of
+
+        schedule_of(workflow)
 
 
 def called_files(files: Any, workflow: Workflow) -> list[str]:
@@ -79,6 +87,7 @@ def look_at_all(files: Any, only: str | None) -> tuple[list[Workflow], list[Find
             workflow = compile_file(files, file)
             workflows.append(workflow)
             findings += findings_of(files, workflow)
+            check_schedule(workflow)
         except WorkflowError as problem:
             errors.append(problem)
     return workflows, findings, errors

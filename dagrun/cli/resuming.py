@@ -22,10 +22,10 @@ from dagrun.store.base import AttemptRow, RevisionRow
 def declared_files(files: Snapshot, spec: TaskSpec) -> dict[str, str]:
     """The digests of the project files that a task's operator declares as files, from its unevaluated keys (F38)."""
     name, command_text = operator_of(spec)
-    if name is None or not registry.is_trusted(name):
+    if name is None or not registry.OPERATORS.is_trusted(name):
         return {}
     try:
-        operator = registry.load(name)()
+        operator = registry.OPERATORS.load(name)()
     except TaskFailed:
         return {}
     found = {}

@@ -193,9 +193,11 @@ class Run:
         now = time.time_ns() // 1000
         if self.session in (None, "last", "schedule"):
             if workflow.schedule is not None:
-                from dagrun.core.schedule import last_instant
+                from dagrun.schedules.definition import schedule_of
 
-                return last_instant(workflow, now)
+                schedule = schedule_of(workflow, strict=False)
+                last = schedule.last_before(now) if schedule else None
+                return start_of_day(now, place) if last is None else last
             if self.session == "schedule":
                 raise UserError(f"--session schedule: {workflow.file} has no schedule")
             return start_of_day(now, place)

@@ -109,13 +109,14 @@ def masker(secrets: Sequence[str]) -> Any:
     return Masker(secrets)
 
 
-def schedule_params(workflow: Workflow, session_time: int) -> dict[str, Any]:
+def schedule_params(workflow: Workflow, session_time: int) -> Mapping[str, Any]:
     """`last_session_time` and `next_session_time` of a workflow with a schedule (spec/language B1)."""
     if workflow.schedule is None:
         return {}
-    from dagrun.core.schedule import neighbours
+    from dagrun.schedules.definition import neighbours, schedule_of
 
-    return neighbours(workflow, session_time)
+    schedule = schedule_of(workflow, strict=False)
+    return neighbours(schedule, session_time) if schedule else {}
 
 
 def run_to_end(

@@ -1,82 +1,104 @@
-"""The instants of a workflow's `schedule`, as far as a run by hand needs them: the one before and the one after a time.
+"""The arithmetic of schedules: which session comes next, which is the first from now on, which came last.
 
-Each type is a cron pattern of session times; delays, windows and the rest of the schedule matter only to whoever starts
-sessions by time. The field's library, croniter, does the search on the zone's wall clock.
+A kind of schedule (`schedules/`) only knows how to step from one instant to the next one; delays and the window between
+`start` and `end` are the same for all and stand here. Instants are microseconds since 1970 UTC. Source: spec/scheduling 4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, tzinfo
-from typing import Any
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple, Protocol
 
-from dagrun.core.session import format_time, local_time, microseconds
-from dagrun.core.workflow import Workflow
-from dagrun.core.zone import zone
-from dagrun.errors import WorkflowError
+from dagrun.core.session import EPOCH, SECOND, local_time
 
-PATTERNS = {"hourly>": "0 * * * *", "daily>": "0 0 * * *"}
-
-
-def neighbours(workflow: Workflow, session_time: int) -> dict[str, str]:
-    """`last_session_time` and `next_session_time`: strictly before and after (spec/language B1)."""
-    place = zone(workflow.timezone)
-    pattern = pattern_of(workflow)
-    return {
-        "last_session_time": format_time(last_before(pattern, session_time, place), place),
-        "next_session_time": format_time(next_after(pattern, session_time, place), place),
-    }
+END = int((datetime(9999, 1, 1, tzinfo=UTC) - EPOCH).total_seconds()) * SECOND  # this schedule is over
+DAY = 86_400 * SECOND
+SHORT_LOOK_BACK = 2 * 3600 * SECOND
+LONGEST_LOOK_BACK = (1 << 14) * DAY  # 45 years: a 29 February that must be a Monday may need 40
 
 
-def last_instant(workflow: Workflow, now: int) -> int:
-    """The last session time of the schedule before now."""
-    return last_before(pattern_of(workflow), now, zone(workflow.timezone))
+class Instants(Protocol):
+    """The session times of a schedule, as a kind makes them of a command."""
+
+    def next_after(self, at: int) -> int | None:
+        """The first one strictly later, None if there is none; in bounded time. The same for the same `at`, always."""
 
 
-def pattern_of(workflow: Workflow) -> str:
-    """The cron pattern of the session times. Raises WorkflowError."""
-    from croniter import croniter
+class Slot(NamedTuple):
+    """One session of a schedule: its logical time, and when it should start. Both are END when the schedule is over."""
 
-    schedule = workflow.schedule
-    for key, value in schedule.items() if isinstance(schedule, Mapping) else ():
-        pattern = pattern_for(key, value) if key.endswith(">") else None
-        if pattern is not None and croniter.is_valid(pattern):
-            return pattern
-    raise WorkflowError(
-        f"the schedule can't be read: {schedule!r}",
-        kind="bad_schedule",
-        file=workflow.file,
-        hint='write, for example,  schedule: {daily>: "07:00:00"}',
-    )
+    session_time: int
+    run_time: int
 
 
-def pattern_for(kind: str, value: Any) -> str | None:
-    if kind in PATTERNS:
-        return PATTERNS[kind]
-    if kind == "cron>":
-        return str(value)
-    if kind == "minutes_interval>":
-        return f"*/{value} * * * *"
-    day = str(value).partition(",")[0].strip()
-    if kind == "weekly>":
-        return f"0 0 * * {day}"
-    return f"0 0 {day} * *" if kind == "monthly>" else None
+OVER = Slot(END, END)
 
 
-def last_before(pattern: str, at: int, place: tzinfo) -> int:
-    return next(found for found in instants(pattern, at, place, "get_prev") if found < at)
+class Schedule(NamedTuple):
+    """`delay` is elapsed time from a session time to its run; `start` and `end` bound the run times: [start, end)."""
+
+    instants: Instants
+    place: tzinfo
+    delay: int = 0
+    start: int | None = None
+    end: int | None = None
+
+    def next_after(self, at: int) -> Slot:
+        """The session after the one at `at` (4.1). Unlike Digdag, a window without any instant has no session."""
+        slot = self.slot(self.instants.next_after(at))
+        if self.start is not None and slot.run_time < self.start:
+            slot = self.slot(self.instants.next_after(self.start - SECOND))
+        if self.end is not None and slot.run_time >= self.end:
+            return OVER
+        return slot
+
+    def slot(self, session_time: int | None) -> Slot:
+        return OVER if session_time is None else Slot(session_time, session_time + self.delay)
+
+    def first_at(self, now: int) -> Slot:
+        """The earliest session whose run time isn't before now (4.2)."""
+        whole = now - now % SECOND
+        return self.next_after(whole - (SECOND if whole == now else 0) - self.delay)
+
+    def last_before(self, at: int) -> int | None:
+        """The session time that stepping forward reaches last before `at`, from far enough back (4.3).
+
+        `start` and `end` don't count. A short way back is enough where the zone's offset hasn't changed on the way.
+        """
+        if at >= END:
+            return None
+        if self.is_even(at):
+            found = self.step(at - SHORT_LOOK_BACK, at)
+            if found is not None:
+                return found
+        back = DAY
+        while back <= LONGEST_LOOK_BACK:
+            found = self.step(at - back, at)
+            if found is not None:
+                return found
+            back *= 2
+        return None
+
+    def is_even(self, at: int) -> bool:
+        """Whether all of the two days before have one offset, so that every way of stepping gives the same."""
+        offsets = {local_time(at - back, self.place).utcoffset() for back in (0, DAY // 2, DAY, DAY * 3 // 2, DAY * 2)}
+        return len(offsets) == 1
+
+    def step(self, at: int, end: int) -> int | None:
+        """The last instant after `at` and before `end`."""
+        last = None
+        while True:
+            found = self.instants.next_after(at)
+            if found is None or found >= end:
+                return last
+            last = at = found
 
 
-def next_after(pattern: str, at: int, place: tzinfo) -> int:
-    return next(found for found in instants(pattern, at, place, "get_next") if found > at)
+def midnight(day: datetime, place: tzinfo) -> int:
+    """The instant of a local midnight; moved forward by the gap where there is none."""
+    return resolve(day, place)
 
 
-def instants(pattern: str, at: int, place: tzinfo, step: str) -> Iterator[int]:
-    """Session times from `at` on, forwards or backwards. A time in a gap or in a repeated hour is the later reading."""
-    from croniter import croniter
-
-    wall = local_time(at, place).replace(tzinfo=None)
-    search = croniter(pattern, wall, day_or=False, ret_type=datetime)
-    while True:
-        moment = getattr(search, step)()
-        yield max(microseconds(moment.replace(tzinfo=place, fold=fold).astimezone(UTC)) for fold in (0, 1))
+def resolve(wall: datetime, place: tzinfo) -> int:
+    """A time on the clock as an instant: in a gap, moved forward by its length; if it comes twice, the later one (3.3)."""
+    return max((wall.replace(tzinfo=place, fold=fold) - EPOCH) // timedelta(microseconds=1) for fold in (0, 1))

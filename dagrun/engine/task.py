@@ -83,9 +83,9 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
             del params["_command"]
         redirects = params.pop("_secrets", None)
         typed = Params(params)
-        hosted = not registry.is_trusted(name) and name in registry.names()
+        hosted = not registry.OPERATORS.is_trusted(name) and name in registry.OPERATORS.names()
         # A third-party operator is never imported here: it answers for itself from its own process.
-        operator = Operator() if hosted else registry.load(name)()
+        operator = Operator() if hosted else registry.OPERATORS.load(name)()
         if operator.retries and params.get("_retry") is not None:
             retry = parse_retry(params["_retry"])
         limits = limits_of(Params(local))

@@ -204,7 +204,7 @@ def make_call(name: str, method: str, task: HostedTask, end: Ended | None) -> st
     """The result file's contents, whatever the operator does."""
     retries = True
     try:
-        operator = registry.load(name)()
+        operator = registry.OPERATORS.load(name)()
         retries = operator.retries
         result = call(operator, method, task, end)
         kind, encoded = encode(name, result)

@@ -1,28 +1,29 @@
-"""Which operator a name stands for.
+"""Which operator, or which kind of schedule, a name stands for.
 
-A built-in is found in the table below without a look at what else is installed; any other name through the
-entry-point group `dagrun.operators`, read once. Nothing is imported before a task needs it. `register` is for
-tests and for programs that embed dagrun.
+A built-in is found in its table without a look at what else is installed; any other name through the entry points of
+its group, read once. Nothing is imported before it is needed. `register` is for tests and for programs that embed dagrun.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dagrun.core.config import suggest
 from dagrun.errors import PluginError, TaskFailed
-from dagrun.plugins.operator import OperatorFactory
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-GROUP = "dagrun.operators"
+    from dagrun.plugins.operator import OperatorFactory
+    from dagrun.plugins.schedule import ScheduleKind
+
+Factory = TypeVar("Factory")
 
 # The same names stand in pyproject.toml, for tools that look for entry points; a test compares the two.
-BUILT_INS: Mapping[str, str] = {
+OPERATORS_HERE: Mapping[str, str] = {
     "call": "dagrun_operators.call:Call",
     "echo": "dagrun_operators.echo:Echo",
     "fail": "dagrun_operators.fail:Fail",
@@ -37,83 +38,94 @@ BUILT_INS: Mapping[str, str] = {
     "sh": "dagrun_operators.sh:Sh",
     "wait": "dagrun_operators.wait:Wait",
 }
-
-_registered: dict[str, OperatorFactory] = {}
-
-
-def load(name: str) -> OperatorFactory:
-    """What makes the operator of that name, without the `>`.
-
-    Raises TaskFailed(kind="unknown_operator") when there is none, PluginError when it can't be loaded.
-    """
-    if name in _registered:
-        return _registered[name]
-    if name in BUILT_INS:
-        module, _, attribute = BUILT_INS[name].partition(":")
-        return cast(OperatorFactory, getattr(import_module(module), attribute))
-    if name not in _plugins():
-        near = suggest(name, names())
-        hint = f"did you mean {near}>?" if near else "is the package that brings it installed?"
-        raise TaskFailed(f"Unknown operator: {name}> ({hint})", "unknown_operator", "config")
-    return _load_plugin(name, _plugins()[name])
+SCHEDULES_HERE: Mapping[str, str] = {
+    "at": "dagrun.schedules.interval:At",
+    "cron": "dagrun.schedules.cron:Cron",
+    "daily": "dagrun.schedules.calendar:Daily",
+    "hourly": "dagrun.schedules.calendar:Hourly",
+    "minutes_interval": "dagrun.schedules.interval:MinutesInterval",
+    "monthly": "dagrun.schedules.calendar:Monthly",
+    "seconds_interval": "dagrun.schedules.interval:SecondsInterval",
+    "weekly": "dagrun.schedules.calendar:Weekly",
+}
 
 
-def names() -> list[str]:
-    """The names of all operators, sorted."""
-    return sorted({*_registered, *BUILT_INS, *_plugins()})
+class Plugins(Generic[Factory]):
+    """All plug-ins of one group. `noun` is what messages call one of them."""
 
+    def __init__(self, group: str, built_ins: Mapping[str, str], noun: str) -> None:
+        self.group = group
+        self.built_ins = built_ins
+        self.noun = noun
+        self.registered: dict[str, Factory] = {}
 
-def is_builtin(name: str) -> bool:
-    """Whether the operator is part of dagrun."""
-    return name in BUILT_INS
+    def load(self, name: str) -> Factory:
+        """What makes the plug-in of that name, without the `>`.
 
+        Raises TaskFailed(kind="unknown_operator", or "unknown_schedule") when there is none, PluginError when it can't be
+        loaded.
+        """
+        if name in self.registered:
+            return self.registered[name]
+        if name in self.built_ins:
+            module, _, attribute = self.built_ins[name].partition(":")
+            return cast(Factory, getattr(import_module(module), attribute))
+        if name not in self.installed:
+            near = suggest(name, self.names())
+            hint = f"did you mean {near}>?" if near else "is the package that brings it installed?"
+            raise TaskFailed(f"Unknown {self.noun}: {name}> ({hint})", f"unknown_{self.noun}", "config")
+        return self._load_installed(name, self.installed[name])
 
-def is_trusted(name: str) -> bool:
-    """Whether the operator may run inside the engine: it is built in, or this program registered it."""
-    return name in BUILT_INS or name in _registered
+    def names(self) -> list[str]:
+        """The names of all of them, sorted."""
+        return sorted({*self.registered, *self.built_ins, *self.installed})
 
+    def is_builtin(self, name: str) -> bool:
+        """Whether it is part of dagrun."""
+        return name in self.built_ins
 
-def register(name: str, factory: OperatorFactory) -> None:
-    """Make the name stand for this operator in this process, whatever it stood for before."""
-    _registered[name] = factory
+    def is_trusted(self, name: str) -> bool:
+        """Whether it may run inside the engine: it is built in, or this program registered it."""
+        return name in self.built_ins or name in self.registered
 
+    def register(self, name: str, factory: Factory) -> None:
+        """Make the name stand for this one in this process, whatever it stood for before."""
+        self.registered[name] = factory
 
-def unregister(name: str) -> None:
-    """Undo `register`."""
-    _registered.pop(name, None)
+    def unregister(self, name: str) -> None:
+        """Undo `register`."""
+        self.registered.pop(name, None)
 
+    @cached_property
+    def installed(self) -> dict[str, list[EntryPoint]]:
+        """The entry points of other packages by name. One that is seen twice (two paths to it) counts once."""
+        from importlib.metadata import entry_points
 
-@cache
-def _plugins() -> dict[str, list[EntryPoint]]:
-    """The entry points of other packages by name. One that is seen twice (two paths to it) counts once."""
-    from importlib.metadata import entry_points
+        found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+        for entry in entry_points(group=self.group):
+            if entry.name not in self.built_ins:
+                found.setdefault(entry.name, {})[_package(entry), entry.value] = entry
+        return {name: list(entries.values()) for name, entries in found.items()}
 
-    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
-    for entry in entry_points(group=GROUP):
-        if entry.name not in BUILT_INS:
-            found.setdefault(entry.name, {})[_package(entry), entry.value] = entry
-    return {name: list(entries.values()) for name, entries in found.items()}
-
-
-def _load_plugin(name: str, entries: list[EntryPoint]) -> OperatorFactory:
-    if len(entries) > 1:
-        packages = [_package(entry) for entry in entries]
-        raise PluginError(
-            f"Operator {name}> is brought by {' and by '.join(packages)}\n  keep one: pip uninstall {packages[-1]}"
-        )
-    (entry,) = entries
-    package = _package(entry)
-    try:
-        factory = entry.load()
-    except Exception as error:  # whatever a module does when it is imported
-        raise PluginError(
-            f"Operator {name}> of {package} can't be loaded from {entry.value}: "
-            f"{type(error).__name__}: {error}\n"
-            f"  {_remedy(error, package)}"
-        ) from error
-    if not callable(factory):
-        raise PluginError(f"Operator {name}> of {package}: {entry.value} is no operator class\n  tell its author")
-    return cast(OperatorFactory, factory)
+    def _load_installed(self, name: str, entries: list[EntryPoint]) -> Factory:
+        title = f"{self.noun.capitalize()} {name}>"
+        if len(entries) > 1:
+            packages = [_package(entry) for entry in entries]
+            raise PluginError(
+                f"{title} is brought by {' and by '.join(packages)}\n  keep one: pip uninstall {packages[-1]}"
+            )
+        (entry,) = entries
+        package = _package(entry)
+        try:
+            factory: Any = entry.load()
+        except Exception as error:  # whatever a module does when it is imported
+            raise PluginError(
+                f"{title} of {package} can't be loaded from {entry.value}: {type(error).__name__}: {error}\n"
+                f"  {_remedy(error, package)}"
+            ) from error
+        if not callable(factory):
+            raise PluginError(f"{title} of {package}: {entry.value} is no {self.noun} class\n  tell its author")
+        return cast(Factory, factory)
 
 
 def _remedy(error: Exception, package: str) -> str:
@@ -125,3 +137,7 @@ def _remedy(error: Exception, package: str) -> str:
 
 def _package(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist is not None else entry.value.partition(":")[0]
+
+
+OPERATORS: Plugins[OperatorFactory] = Plugins("dagrun.operators", OPERATORS_HERE, "operator")
+SCHEDULES: Plugins[Callable[[], ScheduleKind]] = Plugins("dagrun.schedules", SCHEDULES_HERE, "schedule")

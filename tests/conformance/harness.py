@@ -99,12 +99,12 @@ def operators_registered() -> Iterator[None]:
     RUNS.clear()
     KILLERS.clear()
     for name, operator in TEST_OPERATORS.items():
-        registry.register(name, operator)
+        registry.OPERATORS.register(name, operator)
     try:
         yield
     finally:
         for name in TEST_OPERATORS:
-            registry.unregister(name)
+            registry.OPERATORS.unregister(name)
 
 
 # -- running

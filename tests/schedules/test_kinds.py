@@ -1,0 +1,154 @@
+"""The contract of every kind of schedule: strictly later, the same each time, in bounded time, on both clock changes."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dagrun.core.compiler import compile_workflow
+from dagrun.core.config import Map
+from dagrun.core.schedule import END, Schedule
+from dagrun.core.session import EPOCH, SECOND, format_time, microseconds
+from dagrun.errors import WorkflowError
+from dagrun.plugins.registry import SCHEDULES
+from dagrun.schedules.definition import schedule_of
+
+SAMPLES = {
+    "at": ["2026-03-29 02:30:00", ["2026-05-01", "2026-10-25 02:30:00"]],
+    "cron": ["0 7 * * *", "*/10 0-3 * * *", "30 2 * * *", "0 0 29 2 mon", "15 4 L * *", "0 22-2 * * fri-mon"],
+    "daily": ["07:00:00", "30:00:00", "-1:00:00"],
+    "hourly": ["15:00"],
+    "minutes_interval": [7, "30"],
+    "monthly": ["31,07:00:00"],
+    "seconds_interval": [7],
+    "weekly": ["mon-fri,07:00:00"],
+}
+ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Australia/Lord_Howe", "America/Nuuk", "+05:30"]
+EACH = [(kind, command, zone) for kind, commands in SAMPLES.items() for command in commands for zone in ZONES]
+
+
+def schedule(kind: str, command, zone: str = "UTC", **options) -> Schedule:
+    config = Map("w.dig", 1, 1)
+    config.update({"timezone": zone, "schedule": {f"{kind}>": command, **options}})
+    found = schedule_of(compile_workflow("w", config))
+    assert found is not None
+    return found
+
+
+def at(text: str) -> int:
+    return microseconds(datetime.fromisoformat(text))
+
+
+def test_every_built_in_kind_has_a_sample():
+    assert set(SAMPLES) == set(SCHEDULES.built_ins)
+
+
+@pytest.mark.parametrize(("kind", "command", "zone"), EACH)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seconds=st.one_of(st.integers(1_700_000_000, 4_950_000_000), st.integers(1_774_500_000, 1_775_100_000)))
+def test_the_next_instant_is_strictly_later_and_the_same_each_time(kind, command, zone, seconds):
+    one = schedule(kind, command, zone)
+    now = seconds * SECOND
+    found = one.next_after(now)
+    assert found.session_time > now
+    assert found == one.next_after(now) == schedule(kind, command, zone).next_after(now)
+    first = one.first_at(now)
+    assert first.run_time >= now or first.session_time == END
+
+
+@pytest.mark.parametrize(("kind", "command", "zone"), EACH)
+def test_the_next_run_of_a_start_in_2126_is_found_at_once(kind, command, zone):
+    one = schedule(kind, command, zone)
+    began = time.process_time()
+    for day in range(10):
+        one.first_at(at(f"2126-03-{day + 1:02}T12:00:00+00:00"))
+    assert (time.process_time() - began) / 10 < 0.02
+
+
+@pytest.mark.parametrize("pattern", ["0 0 30 2 *", "0 0 31 4,6,9,11 *"])
+def test_a_day_that_never_comes_is_refused_at_once(pattern):
+    began = time.process_time()
+    with pytest.raises(WorkflowError, match="never comes"):
+        schedule("cron", pattern)
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Los_Angeles", "Australia/Lord_Howe"])
+@pytest.mark.parametrize(
+    "kind_and_command", [("daily", "07:00:00"), ("weekly", "Sun,07:00:00"), ("monthly", "1,07:00:00")]
+)
+def test_a_year_has_each_local_midnight_once(kind_and_command, zone):
+    one = schedule(*kind_and_command, zone)
+    place = ZoneInfo(zone)
+    first = datetime(2026, 1, 1)
+    wanted = {
+        "daily": [first + timedelta(days=day) for day in range(365)],
+        "weekly": [
+            first + timedelta(days=day) for day in range(365) if (first + timedelta(days=day)).isoweekday() == 7
+        ],
+        "monthly": [datetime(2026, month, 1) for month in range(1, 13)],
+    }[kind_and_command[0]]
+    found, now = [], microseconds(first.replace(tzinfo=place)) - SECOND
+    while (slot := one.next_after(now)).session_time < microseconds(datetime(2027, 1, 1, tzinfo=place)):
+        assert slot.run_time - slot.session_time == 7 * 3600 * SECOND
+        found.append((EPOCH + timedelta(microseconds=slot.session_time)).astimezone(place).replace(tzinfo=None))
+        now = slot.session_time
+    assert found == wanted
+
+
+def sessions(one: Schedule, begin: str, count: int) -> list[str]:
+    found, now = [], at(begin)
+    for _ in range(count):
+        now = one.next_after(now).session_time
+        found.append(format_time(now, one.place)[11:])
+    return found
+
+
+def test_a_time_in_the_gap_runs_as_much_later():
+    one = schedule("cron", "30 2 * * *", "Europe/Berlin")
+    assert sessions(one, "2026-03-28T12:00:00+01:00", 2) == ["03:30:00+02:00", "02:30:00+02:00"]
+
+
+def test_a_time_that_comes_twice_runs_the_second_time_only():
+    one = schedule("cron", "30 2 * * *", "Europe/Berlin")
+    assert sessions(one, "2026-10-24T12:00:00+02:00", 2) == ["02:30:00+01:00", "02:30:00+01:00"]
+
+
+def test_a_gap_that_ends_at_midnight_loses_no_day():
+    one = schedule("cron", "15,45 23 * * *", "America/Nuuk")
+    assert sessions(one, "2024-03-29T23:50:00-02:00", 2)[0] == "00:15:00-01:00"
+
+
+def test_the_window_is_that_of_the_run_times():
+    one = schedule("daily", "07:00:00", start="2026-02-01", end="2026-02-03")
+    found, now = [], at("2026-01-01T00:00:00+00:00")
+    while (slot := one.next_after(now)).session_time != END:
+        now = slot.session_time
+        found.append(format_time(slot.run_time, one.place)[:10])
+    assert found == ["2026-02-01", "2026-02-02", "2026-02-03"]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"daily>": "07:00:00", "strat": "2026-01-01"}, "'strat' is not used at schedule"),
+        ({"dayly>": "07:00:00"}, "Unknown schedule: dayly> \\(did you mean daily>"),
+        ({"start": "2026-01-01"}, "no kind"),
+        ({"daily>": "7"}, "daily> needs HH:MM:SS"),
+        ({"cron>": "* * * *"}, "has 4"),
+        ({"daily>": "07:00:00", "start": "01.02.2026"}, "Invalid start"),
+        ({"daily>": "07:00:00", "skip_delayed_by": "soon"}, "skip_delayed_by"),
+        ("daily", "must be a map"),
+        ({}, "must be a map"),
+    ],
+)
+def test_a_schedule_that_can_not_be_read_is_refused_with_its_reason(config, message):
+    workflow = Map("w.dig", 1, 1)
+    workflow["schedule"] = config
+    with pytest.raises(WorkflowError, match=message):
+        schedule_of(compile_workflow("w", workflow))
