@@ -27,7 +27,7 @@ FAILED = frozenset({ERROR, GROUP_ERROR})
 TRANSITIONS: dict[tuple[str, str], str] = {
     (BLOCKED, READY): "the parent is at work and every upstream succeeded",
     (BLOCKED, PLANNED): "likewise, for a group",
-    (BLOCKED, CANCELED): "it would start, but the attempt is being canceled",
+    (BLOCKED, CANCELED): "it was to start, or waited for a slot only, when the attempt was canceled",
     (READY, RUNNING): "a worker claimed it",
     (READY, CANCELED): "the attempt was canceled before a worker came",
     (RUNNING, SUCCESS): "the operator succeeded and generated nothing",
@@ -36,8 +36,7 @@ TRANSITIONS: dict[tuple[str, str], str] = {
     (RUNNING, FAILING): "the operator failed for good and has an error handler",
     (RUNNING, ERROR): "the operator failed for good",
     (RUNNING, STOPPING): "told to end: canceled, or out of time",
-    (RUNNING, CANCELED): "it ended after the attempt was canceled: its result is dropped",
-    (STOPPING, CANCELED): "its executor confirmed the end of a canceled task",
+    (STOPPING, CANCELED): "its executor confirmed the end of a canceled task; its result is dropped",
     (STOPPING, WAITING): "it ran out of time and has a retry left",
     (STOPPING, FAILING): "it ran out of time and has an error handler",
     (STOPPING, ERROR): "it ran out of time",

@@ -93,7 +93,8 @@ class Simulation:
 def by_definition(task: Task) -> Answer:
     """Answers as the task's own `says` asks: ok, fail, again, make (a subtask), lost; `after` so many runs it is ok."""
     says = task.spec.config.get("says", "ok")
-    if says != "ok" and task.tries > int(task.spec.config.get("times", 1_000)):
+    polls = int(task.memo.get("polls", 0)) if says == "again" else task.tries - 1
+    if says != "ok" and polls >= int(task.spec.config.get("times", 1_000)):
         return Success(stored={"by": task.full_name})
     if says == "fail":
         retry = task.spec.config.get("_retry")
@@ -101,7 +102,7 @@ def by_definition(task: Task) -> Answer:
     if says == "lost":
         return Failure({"kind": "lost", "message": "gone"}, platform=True, platform_limit=2)
     if says == "again":
-        return CallAgain(1_000_000, {"polls": task.tries})
+        return CallAgain(1_000_000, {"polls": polls + 1})
     if says == "make":
         made = compile_generated("^sub", task.spec.config["_do"], task.full_name)
         return Success(stored={"by": task.full_name}, generated=made)
@@ -118,8 +119,11 @@ def outcome(tree: TaskTree) -> dict[str, Any]:
 
 
 def counters(tree: TaskTree) -> list[Any]:
+    """Of each task that isn't done; those of a dead one are never looked at again."""
     return [
-        (task.waiting_for, task.open_children, task.failed_children, task.dead_children, task.in_window, task.dead)
+        (task.waiting_for, task.open_children, task.failed_children, task.dead_children, task.in_window)
+        if not task.dead
+        else "dead"
         for task in tree.tasks
         if not task.superseded and task.state not in DONE
     ]
