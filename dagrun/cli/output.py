@@ -153,6 +153,7 @@ class Output:
         self.flush()
         if self.live is not None:
             self.live.close()
+            self.live = None  # what is said from now on are plain lines
 
     # -- the end
 
