@@ -26,6 +26,13 @@ def param_options(command: Command) -> Command:
     return command
 
 
+def slots_option(command: Command) -> Command:
+    return click.option(
+        "--max-task-threads", type=click.IntRange(0), metavar="N",
+        help="So many tasks at once, 0 for any number; 8 a core by default.",
+    )(command)  # fmt: skip
+
+
 def read_params(settings: dict[str, Any], file: str | None, given: Sequence[str]) -> dict[str, Any]:
     """Configuration < file < `-p`. Raises click.UsageError, NotFound, WorkflowError."""
     params = settings

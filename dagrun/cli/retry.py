@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from dagrun.cli.opened import find_attempt, json_option, open_here, print_json, project_options
-from dagrun.cli.params import param_options, read_params
+from dagrun.cli.params import param_options, read_params, slots_option
 from dagrun.cli.resuming import make_plan
 from dagrun.cli.running import (
     compile_file,
@@ -49,7 +49,7 @@ from dagrun.store.base import AttemptRow, RevisionRow, SessionRow, Tx
 )
 @click.option("--revision", metavar="R", help="Run this revision; by default the project as it is now.")
 @click.option("--keep-revision", is_flag=True, help="Run the revision of the attempt.")
-@click.option("--max-task-threads", type=int, metavar="N", help="So many tasks at once; 8 a core by default.")
+@slots_option
 @json_option
 def command(**given: Any) -> int:
     """Run ATTEMPT again: its number, last, or workflow@SESSION-TIME.

@@ -11,7 +11,7 @@ import click
 
 from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import Opened, json_option, print_json, project_options
-from dagrun.cli.params import param_options, read_params
+from dagrun.cli.params import param_options, read_params, slots_option
 from dagrun.cli.running import (
     compile_file,
     current_revision,
@@ -60,7 +60,7 @@ from dagrun.store.base import AttemptRow, Tx
 @click.option("--in-place", is_flag=True, help="Run tasks in the project directory itself.")
 @click.option("-d", "--dry-run", is_flag=True, help="Show what would run; run and record nothing.")
 @click.option("-E", "--show-params", is_flag=True, help="Show the parameters of each task, with --dry-run.")
-@click.option("--max-task-threads", type=int, metavar="N", help="So many tasks at once; 8 a core by default.")
+@slots_option
 @json_option
 def command(**given: Any) -> int:
     """Run a workflow: a file of this directory, or the path of one.

@@ -95,11 +95,18 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         launcher,
         output,
         revision,
-        slots=slots or SLOTS_PER_CORE * (os.cpu_count() or 1),
+        slots=slots_of(slots),
         secret_value=secrets.get,
         schedule_params=schedule_params,
     )
     return Runner(opened, revision, project_id, output, local)
+
+
+def slots_of(wanted: int | None) -> int:
+    """How many tasks are at work at once."""
+    if wanted is None:
+        return SLOTS_PER_CORE * (os.cpu_count() or 1)
+    return wanted or TASK_LIMIT
 
 
 def masker(secrets: Sequence[str]) -> Any:

@@ -184,7 +184,7 @@ class Compiler:
         node = Node(len(self.nodes), parent, full_name, spec, upstreams)
         self.nodes.append(node)
         if "_needs" in config:
-            self.needs[node.index] = (name_list(config, "_needs", full_name, place), place)
+            self.needs[node.index] = (name_list(config, "_needs", full_name, place), place_of(config, "_needs", place))
         if not is_operator:
             self.add_children(node, config)
         return node
@@ -267,7 +267,7 @@ class Waves:
         for name in name_list(config, "_after", full_name, place):
             if name not in known:
                 fail("unknown_dependency", f"_after names {name}, which is no task before it in this group", full_name,
-                     place, hint=did_you_mean(name, known) or "use _needs to name a later task or one elsewhere")  # fmt: skip
+                     place_of(config, "_after", place), hint=did_you_mean(name, known) or "use _needs to name a later task or one elsewhere")  # fmt: skip
             after.append(known[name])
         if self.limit > 0 and len(self.current) == self.limit:
             self.previous, self.current = tuple(self.current), []
@@ -372,6 +372,8 @@ def parallel_of(value: Any, full_name: str, place: Place) -> Parallel:
             options = Params(value)
             if value.get("slots") is not None or (value.get("fail_fast") is not None and value.get("limit") is None):
                 slots = options.integer("slots", 0)
+                if "slots" in value and slots < 1:
+                    raise TaskFailed("slots must be 1 or more", "bad_option", "config")
                 return Parallel(True, 0, slots if slots > 0 else None, options.boolean("fail_fast", False))
             return Parallel(True, max(0, options.integer("limit")), None, options.boolean("fail_fast", False))
         if isinstance(value, bool | str):

@@ -102,8 +102,11 @@ class Machine:
                 if task:
                     self.finished(task, Failure(LOST, platform=True))
             case Woken(index):
-                if self.tree[index].state == WAITING:
-                    self.wake(self.tree[index])
+                task = self.tree[index]
+                if task.state == WAITING:
+                    task.due_at = self.now  # stays so while it waits for a slot
+                    self.step.changed.add(index)
+                    self.wake(task)
             case Overdue():
                 self.overdue(event)
             case Started():
@@ -324,10 +327,15 @@ class Machine:
             self.move(task, READY)
 
     def supersede_children(self, task: Task) -> None:
-        for below in list(self.tree.descendants(task)):
-            below.superseded = True
-            self.step.changed.add(below.index)
-        task.open_children = task.failed_children = task.dead_children = task.in_window = 0
+        """All that was below it is history; but what an alarm added while it waited has still to run."""
+        members = list(self.tree.members(task))
+        added = [one for one in members if one.state == BLOCKED and not one.is_member and not one.dead]
+        for top in members:
+            for below in () if top in added else (top, *self.tree.descendants(top)):
+                below.superseded = True
+                self.step.changed.add(below.index)
+        task.open_children = len(added)
+        task.failed_children = task.dead_children = task.in_window = 0
         task.queue.clear()
         task.effects = None
 
@@ -379,7 +387,7 @@ class Machine:
             return True
         group = self.tree[task.parent]
         slots = group.spec.slots
-        if slots is None or group.in_window < slots or task.is_handler:
+        if slots is None or group.in_window < slots or not task.is_member:
             return True
         heappush(group.queue, task.index)
         return False
@@ -390,10 +398,10 @@ class Machine:
             task = self.tree[heappop(group.queue)]
             if task.superseded:
                 continue
-            if task.state == WAITING:
-                self.wake(task)
-            else:
+            if task.state != WAITING:
                 self.unblock(task)
+            elif task.due_at is not None and task.due_at <= self.now:  # else it stood in the queue twice
+                self.wake(task)
 
     # -- moving
 

@@ -15,7 +15,7 @@ from dagrun.core.config import merge
 from dagrun.core.reuse import Choice, Plan, depends_on, reusable
 from dagrun.core.state import CANCELED, SUCCESS
 from dagrun.core.template import references
-from dagrun.core.tree import Carried, Task, TaskTree
+from dagrun.core.tree import HANDLERS, Carried, Task, TaskTree
 from dagrun.core.workflow import Node, TaskSpec, Workflow
 from dagrun.errors import NotFound, UserError
 
@@ -205,12 +205,7 @@ class Planner:
             if not self.by_name and not all(index in reused for index in depends_on(self.nodes, node)):
                 continue
             for task in self.old_tree.descendants(old):
-                if (
-                    task.state == SUCCESS
-                    and task.spec.operator
-                    and not task.is_handler
-                    and "^check" not in task.full_name
-                ):
+                if task.state == SUCCESS and task.spec.operator and not runs_each_time(task):
                     if self.by_name:
                         kept[task.full_name] = carry(self.old_tree, task, self.old_attempt, None)
                     elif not self.generated_difference(task, node):
@@ -222,6 +217,11 @@ class Planner:
         return self.changed_names(task.spec, before, after) or changed_files(
             self.old.files(task.spec), self.new.files(task.spec)
         )
+
+
+def runs_each_time(task: Task) -> bool:
+    """A check, a handler, or a task below one: they run for what happens now, whatever they did before."""
+    return any(name in task.full_name for name in ("^check", *HANDLERS))
 
 
 def carry(tree: TaskTree, task: Task, attempt: int, spec: TaskSpec | None) -> Carried:

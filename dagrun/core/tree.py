@@ -187,6 +187,8 @@ class TaskTree:
         for task in self.tasks:
             if not task.superseded and task.state in DONE and task.state != SUCCESS:
                 self.mark_dead_after(task)
+        for task in self.tasks:
+            self.queue_one(task)
 
     def count_one(self, task: Task) -> None:
         for upstream in task.upstreams:
@@ -206,6 +208,14 @@ class TaskTree:
             heappush(self.ready, task.index)
         elif task.state == WAITING and task.due_at is not None:
             heappush(self.due, (task.due_at, task.index))
+
+    def queue_one(self, task: Task) -> None:
+        """Nothing but a slot keeps it: back into the queue. One that waits for a time comes back when that is due."""
+        if task.state != BLOCKED or task.superseded or task.waiting_for or task.dead or task.parent is None:
+            return
+        group = self.tasks[task.parent]
+        if group.state == PLANNED and group.spec.slots is not None:
+            heappush(group.queue, task.index)
 
     def mark_dead_after(self, task: Task) -> list[Task]:
         """A task is done without success: what waits for it, and what below it never started, never will."""
