@@ -171,10 +171,11 @@ class Compiler:
             config = {}
         is_operator = "_type" in config or any(key.endswith(">") for key in config)
         check_keys(config, is_operator, full_name, place)
+        taken = TAKEN if is_operator else TAKEN - {"_check"}  # of a group it stays, without effect, for a warning
         spec = TaskSpec(
             name=name,
             operator=is_operator,
-            config={key: item for key, item in config.items() if key not in TAKEN and not key.startswith("+")},
+            config={key: item for key, item in config.items() if key not in taken and not key.startswith("+")},
             export=map_option(config, "_export", full_name, place),
             data=data,
             error=self.special(config, "_error", full_name, place),

@@ -396,11 +396,9 @@ class Machine:
         """A slot came free: the first in the queue takes it."""
         while group.queue and group.spec.slots is not None and group.in_window < group.spec.slots:
             task = self.tree[heappop(group.queue)]
-            if task.superseded:
-                continue
             if task.state != WAITING:
                 self.unblock(task)
-            elif task.due_at is not None and task.due_at <= self.now:  # else it stood in the queue twice
+            elif not task.superseded and (task.due_at or 0) <= self.now:  # else it stood in the queue twice
                 self.wake(task)
 
     # -- moving

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagrun.core.events import Canceled
+from dagrun.core.machine import step
 from dagrun.core.state import DONE
 from dagrun.core.tree import Task, TaskTree
 from tests.core.simulate import Simulation, by_definition, counters, outcome, text_of, tree_of
@@ -93,6 +94,7 @@ def test_a_rebuilt_tree_has_the_same_counters_and_finds_the_same_work(definition
         if number == stop:
             run.send(Canceled("enough"))
         new = rebuilt(run.tree)
+        assert not step(new, [], run.now).moves  # what is due and lacks a slot goes back into its queue
         assert counters(new) == counters(run.tree)
         assert new.claimable(1_000) == run.tree.claimable(1_000)
         assert new.next_due() == run.tree.next_due()

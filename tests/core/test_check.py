@@ -1,0 +1,171 @@
+"""What is wrong or suspicious in a workflow that compiles: what will fail, and what has no effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dagrun.core.check import Operators, check
+from dagrun.core.compiler import compile_workflow
+from dagrun.core.yaml import load
+from tests.core.simulate import text_of
+from tests.core.workflows import workflow
+
+# Options of each known operator, and whether its own `_retry` works.
+KNOWN = {"sh": ((), True), "echo": ((), False), "loop": ((), False), "call": ((), True), "mail": (("to",), True)}
+OPERATORS = Operators(lambda: [*KNOWN, "other"], KNOWN.get)
+
+
+def findings(definition: dict[str, Any] | str, *paths: str) -> list[tuple[str, str, str]]:
+    text = definition if isinstance(definition, str) else text_of(definition)
+    found = check(compile_workflow("w", load(text, "w.dig", None)), OPERATORS, paths)
+    return [(one.level, one.kind, one.task.removeprefix("+w")) for one in found]
+
+
+def texts(definition: dict[str, Any] | str, *paths: str) -> list[str]:
+    text = definition if isinstance(definition, str) else text_of(definition)
+    return [str(one) for one in check(compile_workflow("w", load(text, "w.dig", None)), OPERATORS, paths)]
+
+
+def test_a_plain_workflow_has_no_findings():
+    assert findings({"+a": {"sh>": "x", "_retry": 3}, "+g": {"_retry": 1, "+b": {"mail>": "x", "to": "me"}}}) == []
+
+
+# -- operators
+
+
+def test_an_unknown_operator_is_an_error_with_the_nearest_one_and_its_place():
+    assert texts("+g:\n  +a:\n    ehco>: x\n") == [
+        "w.dig:2:3: error: +w+g+a: unknown operator ehco>\n  did you mean echo>?"
+    ]
+
+
+def test_an_unknown_operator_that_is_like_no_other_is_told_to_be_installed():
+    assert "is the package that brings it installed?" in texts({"+a": {"zzzzzzzz>": "x"}})[0]
+
+
+def test_an_operator_of_which_nothing_but_the_name_is_known_is_left_alone():
+    assert findings({"+a": {"other>": "x", "whatever": 1}}) == []
+
+
+def test_an_operator_may_be_named_by_type():
+    assert findings({"+a": {"_type": "nope"}}) == [("error", "unknown_operator", "+a")]
+
+
+def test_an_operator_named_by_a_template_can_not_be_checked():
+    assert findings({"+a": {"_type": "${t}", "x": 1}}) == []
+
+
+# -- keys
+
+
+def test_an_option_that_the_operator_does_not_have_is_a_warning_with_the_nearest_one():
+    (text,) = texts({"+a": {"mail>": "x", "tp": "me"}})
+    assert "warning: +w+a: mail> has no option tp, and nothing else uses it\n  did you mean to?" in text
+
+
+def test_a_key_that_some_template_names_is_used():
+    assert findings({"+a": {"mail>": "x ${who}", "who": "me"}}) == []
+    assert findings({"_export": {"all": "${who}"}, "+a": {"mail>": "x", "who": "me"}}) == []
+
+
+def test_sh_takes_any_key_as_a_variable_but_not_a_slip_of_a_policy():
+    assert findings({"+a": {"sh>": "x", "name": 1, "_mine": 2}}) == []
+    (text,) = texts({"+a": {"sh>": "x", "_retyr": 3}})
+    assert "_retyr is no key of a task\n  did you mean _retry?" in text
+
+
+@pytest.mark.parametrize("key", ["_workspace", "_keep"])
+@pytest.mark.parametrize("where", ["task", "group"])
+def test_a_choice_has_its_values(key, where):
+    def definition(value: str) -> dict[str, Any]:
+        return {"+a": {"sh>": "x", key: value}} if where == "task" else {"+a": {key: value, "+b": {"sh>": "x"}}}
+
+    if key == "_keep" and where == "group":
+        return  # refused by the compiler
+    good = {"_workspace": "shared", "_keep": "always"}[key]
+    assert findings(definition("sometimes")) == [("error", "bad_option", "+a")]
+    assert findings(definition(good)) == findings(definition("${x}")) == []
+
+
+# -- what has no effect
+
+
+@pytest.mark.parametrize("key", ["_check", "_secrets"])
+def test_this_key_has_no_effect_on_a_group(key):
+    assert findings({"+g": {key: {"+c": {"sh>": "x"}}, "+a": {"sh>": "x"}}}) == [("warning", "no_effect", "+g")]
+
+
+def test_retry_has_no_effect_on_an_operator_that_does_not_know_it():
+    assert findings({"+a": {"echo>": "x", "_retry": 3}}) == [("warning", "no_effect", "+a")]
+
+
+def test_retry_of_a_generating_operator_has_an_effect():
+    assert findings({"+a": {"loop>": 3, "_do": {"+b": {"sh>": "x"}}, "_retry": 3}}) == []
+
+
+# -- retry
+
+
+def test_a_retry_of_a_group_that_will_be_ignored_is_a_warning():
+    assert findings({"+g": {"_retry": "${n}", "+a": {"sh>": "x"}}}) == [("warning", "bad_retry", "+g")]
+    assert findings({"_retry": {"interval": 3}, "+a": {"sh>": "x"}}) == [("warning", "bad_retry", "")]
+
+
+@pytest.mark.parametrize("value", ["three", {"interval": 3}, {"limit": 1, "interval_type": "linear"}])
+def test_a_retry_of_a_task_that_will_fail_is_an_error(value):
+    assert findings({"+a": {"sh>": "x", "_retry": value}}) == [("error", "bad_retry", "+a")]
+
+
+@pytest.mark.parametrize("value", ["${n}", {"limit": "${n}"}])
+def test_a_retry_of_a_task_that_is_a_template_can_not_be_checked(value):
+    assert findings({"+a": {"sh>": "x", "_retry": value}}) == []
+
+
+# -- files
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("./run.sh", True), ("./run.sh --all", True), ("./bin/run.sh", True), ("run.sh", False), ("cat ./run.sh", False),
+        ("./$X.sh", False), ("./*.sh", False), ("./${x}.sh", False), ("", False), ("  ", False),
+    ],
+)  # fmt: skip
+def test_a_script_that_is_not_in_the_project_is_an_error(command, missing):
+    assert findings({"+a": {"sh>": command}}) == [("error", "missing_script", "+a")] * missing
+
+
+def test_a_script_that_is_in_the_project_is_found():
+    assert findings({"+a": {"sh>": "./bin/run.sh x"}}, "bin/run.sh") == []
+
+
+@pytest.mark.parametrize("command", ["sub", "sub.dig"])
+def test_a_called_file_is_looked_for_with_its_suffix(command):
+    assert findings({"+a": {"call>": command}}) == [("error", "file_not_found", "+a")]
+    assert findings({"+a": {"call>": command}}, "sub.dig") == []
+
+
+def test_a_called_file_of_another_directory_is_left_to_the_operator():
+    assert findings({"+a": {"call>": "lib/sub"}}) == []
+
+
+# -- all together
+
+
+def test_findings_stand_in_the_order_of_the_file():
+    definition = {
+        "+b": {"nope>": 1},
+        "+a": {"echo>": "x", "_retry": 1},
+        "+g": {"_secrets": {"a": "b"}, "+c": {"no>": 1}},
+    }
+    assert [task for _, _, task in findings(definition)] == ["+b", "+a", "+g", "+g+c"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(definition=workflow(fail_fast=True), place=st.booleans())
+def test_any_workflow_of_sh_that_compiles_has_no_errors(definition, place):
+    assert [one for one in findings(definition) if one[0] == "error"] == []

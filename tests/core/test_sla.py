@@ -1,0 +1,154 @@
+"""`sla`: when the alarm of an attempt is due, and what it can't be (spec/language 8)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from dagrun.core.compiler import compile_workflow
+from dagrun.core.events import Canceled, Failure, Overdue, Success
+from dagrun.core.session import format_time, microseconds
+from dagrun.core.sla import Alarm, alarm_of
+from dagrun.core.yaml import load
+from dagrun.core.zone import zone
+from dagrun.errors import TaskFailed, WorkflowError
+from tests.core.simulate import ERROR, Simulation, text_of, tree_of
+
+OK = {"sh>": "x"}
+NOON = "2016-01-30T12:00:00+00:00"
+
+
+def alarm(sla: Any, at: str = NOON, place: str = "UTC") -> Alarm | None:
+    text = text_of({"timezone": place, **({"sla": sla} if sla is not None else {}), "+a": OK})
+    return alarm_of(compile_workflow("w", load(text, "w.dig", None)), microseconds(datetime.fromisoformat(at)))
+
+
+def due(sla: dict[str, Any], at: str = NOON, place: str = "UTC") -> str:
+    found = alarm(sla, at, place)
+    assert found is not None
+    return format_time(found.at, zone(place))
+
+
+def test_without_sla_there_is_no_alarm():
+    assert alarm(None) is None
+
+
+def test_a_duration_counts_from_the_run():
+    assert due({"duration": "01:30:05"}) == "2016-01-30T13:30:05+00:00"
+    assert due({"duration": "30:00"}) == "2016-01-31T18:00:00+00:00"
+
+
+def test_a_time_is_that_of_the_day_of_the_run():
+    assert due({"time": "13:00"}) == "2016-01-30T13:00:00+00:00"
+
+
+@pytest.mark.parametrize("time", ["11:59:59", "12:00", "12:00:00"])
+def test_a_time_that_is_past_is_that_of_the_next_day(time):
+    assert due({"time": time})[:10] == "2016-01-31"
+
+
+def test_a_time_is_read_in_the_zone_of_the_workflow():
+    assert due({"time": "22:00"}, place="Asia/Tokyo") == "2016-01-30T22:00:00+09:00"
+    assert due({"time": "20:00"}, place="Asia/Tokyo") == "2016-01-31T20:00:00+09:00"
+
+
+def test_a_time_keeps_to_the_clock_over_a_change_of_the_offset():
+    assert due({"time": "09:00"}, "2016-03-12T20:00:00-05:00", "America/New_York") == "2016-03-13T09:00:00-04:00"
+
+
+def test_a_duration_is_elapsed_time_over_a_change_of_the_offset():
+    assert due({"duration": "12:00"}, "2016-03-12T20:00:00-05:00", "America/New_York") == "2016-03-13T09:00:00-04:00"
+
+
+def test_it_alerts_unless_told_otherwise_and_fails_only_if_told_to():
+    first, second = alarm({"duration": "1:00"}), alarm({"duration": "1:00", "alert": False, "fail": True})
+    assert first is not None and second is not None
+    assert (first.alert, first.fail, second.alert, second.fail) == (True, False, False, True)
+
+
+def test_all_other_keys_are_the_tasks_of_the_alarm():
+    found = alarm({"time": "13:00", "fail": True, "alert": False, "+mail": OK, "_parallel": True})
+    assert found is not None
+    assert found.event() == Overdue(False, True, {"+mail": OK, "_parallel": True})
+
+
+@pytest.mark.parametrize(
+    "sla",
+    [{}, {"fail": True}, {"time": "13:00", "duration": "01:00"}, "13:00", ["13:00"], {"time": "1300"}, {"time": 13},
+     {"duration": "1:2"}, {"duration": "1h"}, {"time": "${t}"}, {"time": None}],
+)  # fmt: skip
+def test_this_is_no_sla(sla):
+    with pytest.raises(WorkflowError) as caught:
+        alarm(sla)
+    assert (caught.value.kind, caught.value.file) == ("bad_option", "w.dig")
+
+
+def test_an_alarm_that_neither_fails_nor_does_not_is_refused():
+    with pytest.raises((WorkflowError, TaskFailed)):
+        alarm({"time": "13:00", "fail": "maybe"})
+
+
+# -- when it goes off
+
+
+def test_alert_and_failing_task_and_own_tasks_run_at_once_beside_what_is_at_work():
+    run = Simulation(tree_of(text_of({"+a": OK, "+b": OK}))).start()
+    run.claim()
+    run.send(Overdue(True, True, {"+mail": OK, "+then": OK}))
+    assert {name: state for name, state in run.states().items() if "^sla" in name} == {
+        "+w^sla^alert": "ready", "+w^sla^fail": "ready", "+w^sla": "planned", "+w^sla+mail": "ready",
+        "+w^sla+then": "blocked",
+    }  # fmt: skip
+    assert run.states()["+w+a"] == "running" and run.states()["+w+b"] == "blocked"
+
+
+def test_an_alarm_holds_the_attempt_open_until_its_tasks_are_done():
+    run = Simulation(tree_of(text_of({"+a": OK}))).start()
+    run.claim()
+    run.send(Overdue(True, False, {}))
+    run.finish(run.tree[1])
+    assert run.tree.root.state == "planned"
+    run.finish(run.claim()[0])
+    assert run.tree.root.state == "success"
+
+
+def test_an_alarm_whose_task_fails_fails_the_attempt():
+    run = Simulation(tree_of(text_of({"+a": OK}))).start()
+    run.send(Overdue(True, False, {}))
+    run.run(lambda task: Failure(ERROR) if task.full_name.endswith("^alert") and "sla" in task.full_name else Success())
+    assert run.tree.root.state == "group_error"
+
+
+@pytest.mark.parametrize("ending", ["done", "canceled"])
+def test_an_alarm_after_the_end_changes_nothing(ending):
+    run = Simulation(tree_of(text_of({"+a": OK}))).start()
+    run.claim()
+    if ending == "done":
+        run.finish(run.tree[1])
+    else:
+        run.send(Canceled())
+    assert not run.send(Overdue(True, True, {"+mail": OK})).inserted
+
+
+def test_a_round_that_starts_anew_does_not_repeat_the_tasks_of_an_alarm():
+    run = Simulation(tree_of(text_of({"_retry": 1, "+a": {"sh>": "x", "says": "fail"}}))).start()
+    run.send(Overdue(True, False, {}))
+    failed: list[str] = []
+
+    def answer(task: Any) -> Any:
+        failed.append(task.full_name)
+        return Failure(ERROR) if task.full_name == "+w+a" and failed.count("+w+a") == 1 else Success()
+
+    run.run(answer)
+    assert (run.tree.root.state, failed.count("+w^sla^alert"), failed.count("+w+a")) == ("success", 1, 2)
+
+
+def test_the_tasks_of_an_alarm_during_the_pause_of_the_root_are_not_lost():
+    run = Simulation(tree_of(text_of({"_retry": {"limit": 1, "interval": 60}, "+a": OK}))).start()
+    run.finish(run.claim()[0], Failure(ERROR))
+    assert run.tree.root.state == "waiting"
+    run.send(Overdue(True, False, {}))
+    run.run(lambda task: Success())
+    assert ("+w^sla^alert", "running", "success") in run.moves
