@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Tests run on both cores of a small machine; more cores are used where they are.
-WORKERS ?= auto
+# Many tests wait for processes, so that two workers a core finish first.
+WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak check lint types floors format generate bench clean

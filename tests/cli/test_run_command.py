@@ -106,7 +106,7 @@ def test_a_session_time_is_read_in_the_zone_of_the_workflow(project, given, time
 def test_hourly_and_daily_sessions_are_cut(project):
     project.write("w.dig", "+a:\n  echo>: ${session_time}\n")
     assert re.fullmatch(r"\S+T\d\d:00:00\+00:00\n", project.run("run", "w.dig", "--session", "hourly").out)
-    assert re.fullmatch(r"\S+T00:00:00\+00:00\n", project.run("run", "w.dig", "--session", "daily").out)
+    assert re.fullmatch(r"\S+T00:00:00\+00:00\n", project.run("run", "w.dig", "--session", "daily", "--rerun").out)
 
 
 def test_the_last_instant_of_the_schedule_is_the_default(project):

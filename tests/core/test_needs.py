@@ -62,6 +62,11 @@ def test_a_name_is_looked_up_outwards():
     assert needed(definition, "+g+h+b") == ["+a"]
 
 
+def test_the_full_name_of_a_task_is_a_name_from_everywhere():
+    definition = {"_parallel": True, "+g": {"+a": OK}, "+h": {"+g": {"+b": need("+w+g+a")}}}
+    assert needed(definition, "+h+g+b") == ["+g+a"]
+
+
 def test_needs_come_on_top_of_the_order_of_the_file():
     assert needed({"+a": OK, "+b": OK, "+c": need("+a")}, "+c") == ["+b", "+a"]
 
@@ -127,12 +132,13 @@ def test_a_group_that_may_start_anew_is_needed_as_a_whole():
         ({"+a": need("+b"), "+b": OK}, {"+w+a", "+w+b"}),
         ({"+g": {"+a": need("+g")}}, {"+w+g", "+w+g+a"}),
         ({"_parallel": True, "+g": {"+a": need("+b")}, "+b": need("+g")}, {"+w+g", "+w+g+a", "+w+b"}),
+        ({"_parallel": True, "+a": need("+g+b"), "+g": {"_needs": ["+a"], "+b": OK}}, {"+w+a", "+w+g", "+w+g+b"}),
         (
             {"_parallel": True, "+g": {"+a": need("+h+b"), "+z": OK}, "+h": {"+c": need("+g"), "+b": OK}},
             {"+w+g", "+w+g+a", "+w+g+z", "+w+h+b", "+w+h+c"},
         ),
     ],
-    ids=["itself", "two", "three", "against the file", "the group around", "through a group", "two groups"],
+    ids=["itself", "two", "three", "against the file", "the group around", "through a group", "into a group that waits", "two groups"],
 )  # fmt: skip
 def test_tasks_that_wait_for_each_other_are_refused_and_named(definition, names):
     problem = refused(definition)
@@ -233,3 +239,14 @@ def test_a_round_that_starts_anew_keeps_its_needs_outside():
     copy = run.tree.by_name()["+w+g+b"]
     assert [run.tree[index].full_name for index in copy.upstreams] == ["+w+a"]
     assert (copy.index > 4, copy.state) == (True, "ready")
+
+
+def test_a_round_that_starts_anew_after_its_need_has_failed_ends_too():
+    definition = {"_parallel": True, "+a": FAILS, "+g": {"_retry": 1, "_parallel": True, "+b": need("+a"), "+c": FAILS}}
+    run = ran(definition)
+    assert run.tree.by_name()["+w+g+b"].superseded is False
+    assert (run.tree.by_name()["+w+g"].retries, run.states()["+w+g"], run.tree.root.state) == (
+        1,
+        "group_error",
+        "group_error",
+    )

@@ -157,6 +157,16 @@ def test_a_needed_task_of_another_group_is_seen_with_what_it_waited_for():
     assert run["+h+c"] == {"a": 1, "b": 2}
 
 
+def test_with_a_needed_task_what_its_group_waited_for_is_seen():
+    definition = {
+        "_parallel": True,
+        "+z": OK,
+        "+g": {"_after": ["+z"], "+b": OK},
+        "+h": {"+c": {**OK, "_needs": ["+g+b"]}},
+    }
+    assert Run(definition, {"+z": stores(z=1), "+g+b": stores(b=2)})["+h+c"] == {"z": 1, "b": 2}
+
+
 def test_a_failed_task_stores_nothing_for_those_behind_it():
     definition = {"+g": {"_retry": 1, "+a": OK, "+b": OK}, "+c": OK}
     rounds: list[str] = []

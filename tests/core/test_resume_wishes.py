@@ -57,6 +57,13 @@ def test_from_a_task_those_that_need_it_across_groups_and_forward_run():
     }  # fmt: skip
 
 
+def test_from_a_task_with_keep_changed_all_that_depends_on_it_runs_all_the_same():
+    definition = {"+a": {"sh>": "a"}, "+g": {"+b": {"sh>": "b"}, "+c": {"sh>": "c"}}}
+    found = shown(planned(definition, wish=Wish(start="+a", keep_changed=True)))
+    assert [found[name] for name in ("+g", "+g+b")] == [("run", "it comes after +w+a"), ("run", "it comes after +w+g")]
+    assert found["+g+c"][0] == "run"
+
+
 def test_only_runs_the_task_and_reuses_what_succeeded():
     found = shown(planned(DIAMOND, wish=Wish(start="+b", only=True)))
     assert found["+b"] == ("run", "asked for")

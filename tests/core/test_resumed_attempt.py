@@ -219,4 +219,5 @@ def test_a_resumed_attempt_stores_what_a_calm_one_would(definition):
 
 
 def stored(tree: TaskTree) -> dict[str, Any]:
-    return {name: (state, values) for name, (state, values, _, _) in outcome(tree).items() if "^check" not in name}
+    """Of the file's tasks: what a generator made depends on the try in which it succeeded."""
+    return {name: (state, values) for name, (state, values, _, _) in outcome(tree).items() if "^" not in name}

@@ -12,7 +12,7 @@ from dagrun.core.config import Template
 from dagrun.core.events import Failure
 from dagrun.core.retry import NO_RETRY, Retry, group_retry, parse_retry, platform_wait
 from dagrun.errors import TaskFailed
-from tests.core.simulate import ERROR, Simulation, text_of, tree_of
+from tests.core.simulate import ERROR, Simulation, by_definition, text_of, tree_of
 
 SECOND = 1_000_000
 PLATFORM = {"kind": "spawn_failed", "message": "no more processes"}
@@ -212,3 +212,20 @@ def test_a_group_waits_between_its_rounds_as_it_says():
         run.advance()
     run.finish(run.claim()[0], Failure(ERROR))
     assert (pauses, group.state, group.retries) == ([5 * SECOND, 10 * SECOND], "group_error", 2)
+
+
+def test_a_generator_whose_tasks_failed_before_their_check_runs_again_as_a_whole():
+    task = {
+        "sh>": "x",
+        "says": "make",
+        "_do": {"+s": {"sh>": "x", "says": "fail"}},
+        "_check": {"+look": {"sh>": "x"}},
+        "_retry": 1,
+        "times": 1,
+    }
+    run = Simulation(tree_of(text_of({"+a": task, "+b": {"sh>": "x"}}))).run(by_definition)
+    assert (run.tree[1].retries, run.tree[1].state, run.tree.root.state) == (1, "success", "success")
+    old = [one for one in run.tree.tasks if one.superseded]
+    assert {one.full_name for one in old} == {
+        "+w+a^sub", "+w+a^sub+s", "+w+a^check", "+w+a^check+look",
+    }  # fmt: skip

@@ -152,3 +152,15 @@ def test_the_tasks_of_an_alarm_during_the_pause_of_the_root_are_not_lost():
     run.send(Overdue(True, False, {}))
     run.run(lambda task: Success())
     assert ("+w^sla^alert", "running", "success") in run.moves
+
+
+def test_the_tasks_of_an_alarm_during_the_pause_of_the_root_hold_the_next_round_open():
+    run = Simulation(tree_of(text_of({"_retry": {"limit": 1, "interval": 60}, "+a": OK}))).start()
+    run.finish(run.claim()[0], Failure(ERROR))
+    run.send(Overdue(True, False, {}))
+    assert run.advance()
+    alert, again = run.claim()
+    run.finish(again)
+    assert (alert.full_name, again.full_name, run.tree.root.state) == ("+w^sla^alert", "+w+a", "planned")
+    run.finish(alert)
+    assert run.tree.root.state == "success"

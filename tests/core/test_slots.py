@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dagrun.core.events import CallAgain, Failure, Overdue, Woken
 from dagrun.core.retry import Retry
-from tests.core.simulate import ERROR, Simulation, text_of, tree_of
+from dagrun.core.state import DONE
+from tests.core.simulate import ERROR, Simulation, by_definition, text_of, tree_of
+from tests.core.workflows import workflow
 
 SECOND = 1_000_000
 OK = {"sh>": "x"}
@@ -94,3 +99,39 @@ def test_a_group_holds_its_slot_until_it_is_done():
     assert state(run, "+c") == "blocked"
     run.finish(run.claim()[0])
     assert state(run, "+c") == "ready"
+
+
+# -- fail_fast
+
+
+def test_who_waits_for_a_slot_below_a_group_that_fails_fast_never_starts():
+    inner = {"_parallel": {"slots": 1}, "+x": OK, "+y": OK}
+    run = started({"_parallel": {"slots": 2, "fail_fast": True}, "+a": OK, "+g": inner})
+    run.claim()
+    run.finish(run.tree[1], Failure(ERROR))
+    run.finish(run.tree[3])
+    assert [state(run, name) for name in ("+g+x", "+g+y", "+g")] == ["canceled"] * 3
+
+
+class Watched(Simulation):
+    """After each step nothing below a group that fails fast is at work, or waits to be, once a member has failed."""
+
+    def send(self, *events: Any) -> Any:
+        done = super().send(*events)
+        for group in self.tree.tasks:
+            if group.spec.fail_fast and group.state == "planned" and group.failed_children and not group.superseded:
+                for task in self.tree.descendants(group):
+                    assert task.state not in ("ready", "running", "waiting"), task.full_name
+        return done
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(definition=workflow(fail_fast=True), drawn=st.lists(st.integers(0, 1_000), max_size=40))
+def test_nothing_starts_below_a_group_that_fails_fast_once_a_member_has_failed(definition, drawn):
+    definition["_parallel"] = {"slots": 2, "fail_fast": True}
+    for name, task in definition.items():
+        if name.startswith("+"):
+            task.pop("_background", None)
+    run = Watched(tree_of(text_of(definition)))
+    run.run(by_definition, lambda working: working[drawn.pop() % len(working) if drawn else 0])
+    assert run.tree.root.state in DONE
