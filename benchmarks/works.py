@@ -67,14 +67,14 @@ def help_text(place: Place) -> Figure:
 def retry(place: Place) -> Figure:
     """start of task 500 in a retry, when it had failed in a run of 1,000"""
     tasks = [f'+t{number}:\n  sh>: "true"\n' for number in range(1000)]
-    tasks[500] = f"+t500:\n  sh>: date +%s.%N > {place.directory}/started; exit 1\n"
+    tasks[500] = f"+t500:\n  sh>: date +%s.%N > {place.top}/started; exit 1\n"
     cold_start = in_turn(15, lambda: run(place, "+a:\n  echo>: hello\n"))[0]
     run(place, "".join(tasks), code=1)
 
     def again() -> float:
         began = time.time()
         place.run([DAGRUN, "retry", "last"], code=1)
-        return float((place.directory / "started").read_text()) - began
+        return float((place.top / "started").read_text()) - began
 
     ours = in_turn(7, again)[0]
     return Figure(summary(retry), "a cold `dagrun run`", cold_start, ours, ours / cold_start, 3.0)

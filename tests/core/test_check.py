@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dagrun.core.check import Operators, check
 from dagrun.core.compiler import compile_workflow
@@ -78,15 +77,14 @@ def test_sh_takes_any_key_as_a_variable_but_not_a_slip_of_a_policy():
     assert "_retyr is no key of a task\n  did you mean _retry?" in text
 
 
-@pytest.mark.parametrize("key", ["_workspace", "_keep"])
-@pytest.mark.parametrize("where", ["task", "group"])
-def test_a_choice_has_its_values(key, where):
+@pytest.mark.parametrize(
+    ("key", "good", "where"),
+    [("_workspace", "shared", "task"), ("_workspace", "shared", "group"), ("_keep", "always", "task")],
+)
+def test_a_choice_has_its_values(key, good, where):
     def definition(value: str) -> dict[str, Any]:
         return {"+a": {"sh>": "x", key: value}} if where == "task" else {"+a": {key: value, "+b": {"sh>": "x"}}}
 
-    if key == "_keep" and where == "group":
-        return  # refused by the compiler
-    good = {"_workspace": "shared", "_keep": "always"}[key]
     assert findings(definition("sometimes")) == [("error", "bad_option", "+a")]
     assert findings(definition(good)) == findings(definition("${x}")) == []
 
@@ -166,6 +164,6 @@ def test_findings_stand_in_the_order_of_the_file():
 
 
 @settings(max_examples=60, deadline=None)
-@given(definition=workflow(fail_fast=True), place=st.booleans())
-def test_any_workflow_of_sh_that_compiles_has_no_errors(definition, place):
+@given(definition=workflow(fail_fast=True))
+def test_any_workflow_of_sh_that_compiles_has_no_errors(definition):
     assert [one for one in findings(definition) if one[0] == "error"] == []
