@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,26 @@ class Try:
     @property
     def task(self) -> Task:
         return self.attempt.tree[self.index]
+
+
+def without_secrets(held: Try, outcome: Outcome) -> Outcome:
+    """A failure tells what the command said, which may hold a secret of the try; its row and messages must not."""
+    if not held.masked or not isinstance(outcome, Failure):
+        return outcome
+    from dagrun.secrets.mask import Masker
+
+    return outcome._replace(error=masked(Masker(held.masked).text, outcome.error))
+
+
+def masked(mask: Callable[[str], str], value: Any) -> Any:
+    """The value with each text in it masked; keys of maps too."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        return {mask(str(key)): masked(mask, item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(mask, item) for item in value]
+    return value
 
 
 def record(held: Try, outcome: Outcome, now: int, log: str | None) -> TryRow | None:

@@ -26,7 +26,7 @@ from dagrun.core.tree import Task
 from dagrun.engine import task as calls
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.launch import Launcher, if_full_says_so
-from dagrun.engine.tries import Try, record
+from dagrun.engine.tries import Try, record, without_secrets
 from dagrun.engine.turn import Turn, take_turn
 from dagrun.errors import LimitExceeded, TaskFailed
 from dagrun.logs.files import append_text, log_path
@@ -376,6 +376,7 @@ class Worker:
 
     def ended(self, held: Try, outcome: Outcome) -> None:
         """The try is over: clean up, and report it in the next turn."""
+        outcome = without_secrets(held, outcome)
         del self.tries[held.attempt.id, held.index]
         task = held.task
         self.later.append(lambda: self.clean_up(held, task, failed=isinstance(outcome, Failure)))
