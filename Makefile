@@ -20,7 +20,7 @@ $(READY): pyproject.toml
 	@touch $(READY)
 
 setup: $(READY) ## make .venv, and a git hook that runs the quick checks
-	@if [ -d .git ]; then printf '#!/bin/sh\nexec make lint\n' > .git/hooks/pre-commit && chmod +x .git/hooks/pre-commit; fi
+	@if [ -d .git ]; then mkdir -p .git/hooks && printf '#!/bin/sh\nexec make lint\n' > .git/hooks/pre-commit && chmod +x .git/hooks/pre-commit; fi
 
 demo: $(READY) ## run an example and show what came out
 	@$(BIN)/python examples/demo.py

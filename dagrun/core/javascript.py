@@ -5,7 +5,7 @@ that a text may have changed is thrown away. The zone and the time are arguments
 have no influence. `core.template` calls it for what is no plain look-up.
 
 QuickJS lives in the thread that made it: one `JavaScript` a thread. It measures time as processor time of the whole
-process, and can't be interrupted within one match of a regular expression.
+process, and can't be interrupted within one call of a built-in function, among them a match of a regular expression.
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ class _Engine:
         self._call(self._begin, variables)
 
     def run(self, source: str) -> str:
-        text: str = json.loads(self._call(self._run, source))
+        answer: str = self._call(self._run, source)
+        if answer[0] == "!":
+            raise self._failed(json.loads(answer[1:]))
+        text: str = json.loads(answer)
         # Half of a pair of UTF-16 is no character; Java prints a question mark.
         return text if text.isascii() else _LONE.sub("?", text)
 
@@ -136,24 +139,26 @@ class _Engine:
         try:
             return function(argument)
         except self._errors as error:
-            message = _plain(str(error))
-            if message == "InternalError: interrupted":
-                limit = f"the expression did not end within {self._seconds:g} s"
-                raise _Failed(limit, exhausted=True) from None
-            if message in ("null", "InternalError: out of memory"):
-                limit = f"the expression needs more than {self._megabytes} MB of memory"
-                raise _Failed(limit, exhausted=True) from None
-            raise _Failed(message, exhausted=message.startswith("InternalError")) from None
+            raise self._failed(str(error)) from None
+
+    def _failed(self, thrown: str) -> _Failed:
+        message = _plain(thrown)
+        if message == "InternalError: interrupted":
+            return _Failed(f"the expression did not end within {self._seconds:g} s", exhausted=True)
+        if message in ("null", "InternalError: out of memory"):
+            return _Failed(f"the expression needs more than {self._megabytes} MB of memory", exhausted=True)
+        return _Failed(message, exhausted=message.startswith("InternalError"))
 
 
 _LONE = re.compile("[\ud800-\udfff]")
+_ODD = re.compile("[\0\ud800-\udfff]")
 _STACK = re.compile(r"\n(    at .*|undefined|)\Z", re.DOTALL)
 _UNKNOWN = re.compile(r"ReferenceError: '(.+)' is not defined")
 
 
 def _plain(message: str) -> str:
     """QuickJS's message without the stack, in the words of other engines."""
-    return _UNKNOWN.sub(r"ReferenceError: \1 is not defined", _STACK.sub("", message))
+    return _UNKNOWN.sub(r"ReferenceError: \1 is not defined", _ODD.sub("?", _STACK.sub("", message)))
 
 
 def _task_failed(text: str, message: str, view: Iterable[str]) -> TaskFailed:

@@ -260,7 +260,7 @@ class Variables:
                     writers[name] = index, effect
                     if before == index or name in self.clashed or not differs(other.stored[name], value):
                         continue
-                    if not self.waited(index, before):
+                    if not self.waited(effect.writer, other.writer):
                         self.clashed.add(name)
                         self.notes.append(clash(name, self.tree[other.writer], self.tree[effect.writer]))
 

@@ -12,6 +12,7 @@ SECOND = 1_000_000
 PLATFORM_LIMIT = 10  # features F25
 PLATFORM_PAUSE_SECONDS = 1.0
 LONGEST_PLATFORM_PAUSE_SECONDS = 30.0
+LONGEST_WAIT_SECONDS = 100 * 365 * 86_400.0  # whatever is written: the time to wait for must fit into 64 bits
 
 
 class Retry(NamedTuple):
@@ -28,7 +29,7 @@ class Retry(NamedTuple):
         seconds = self.interval * self.factor ** min(number - 1, 1000)
         if self.max_interval is not None:
             seconds = min(seconds, self.max_interval)
-        return int(seconds * SECOND)
+        return int(min(seconds, LONGEST_WAIT_SECONDS) * SECOND)
 
 
 NO_RETRY = Retry(0)

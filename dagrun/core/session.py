@@ -15,7 +15,7 @@ from dagrun.errors import UserError
 
 SECOND = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FULL_TIME = re.compile(r"\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:?\d\d)\Z")
+FULL_TIME = re.compile(r"\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:?\d\d)\Z", re.ASCII)
 
 
 class Identity(NamedTuple):
@@ -113,6 +113,8 @@ def parse_session_time(text: str, place: tzinfo) -> int | None:
 
     A local time in a gap moves forward by the gap; in an overlap the earlier one counts, as java.time has it.
     """
+    if not text.isascii():  # the digits of other scripts would do for strptime
+        return None
     full = parse_full_time(text.replace(" ", "T", 1)) if len(text) > 19 else None
     if full is not None:
         return full

@@ -18,7 +18,7 @@ from dagrun.core.workflow import Workflow
 from dagrun.core.zone import zone
 from dagrun.errors import WorkflowError
 
-CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?\Z")
+CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?\Z", re.ASCII)
 OPTIONS = ("time", "duration", "fail", "alert")
 
 

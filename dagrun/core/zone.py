@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
 _OFFSET = re.compile(
-    r"(?P<sign>[+-])(?:(?P<hours>\d{1,2})|(?P<h>\d\d)(?P<colon>:?)(?P<m>\d\d)(?:(?P=colon)(?P<s>\d\d))?)"
+    r"(?P<sign>[+-])(?:(?P<hours>\d{1,2})|(?P<h>\d\d)(?P<colon>:?)(?P<m>\d\d)(?:(?P=colon)(?P<s>\d\d))?)",
+    re.ASCII,
 )
 _REGION = re.compile(r"[A-Za-z][A-Za-z0-9~/._+-]+")
 # Java's database of zones lacks these, although the system's has them.

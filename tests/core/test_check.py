@@ -151,6 +151,61 @@ def test_a_called_file_of_another_directory_is_left_to_the_operator():
     assert findings({"+a": {"call>": "lib/sub"}}) == []
 
 
+# -- odd forms
+
+
+@pytest.mark.parametrize("value", [3, None, ["a"], {"command": "./run.sh"}, True])
+def test_a_command_that_is_no_text_is_left_to_the_operator(value):
+    assert findings({"+a": {"sh>": value}, "+b": {"call>": value}}) == []
+
+
+def test_a_called_file_that_a_template_names_can_not_be_checked():
+    assert findings({"+a": {"call>": "${name}"}}) == []
+
+
+def test_the_command_is_found_behind_other_keys():
+    assert findings({"+a": {"x": "./none.sh", "sh>": "./run.sh"}}, "none.sh") == [("error", "missing_script", "+a")]
+
+
+def test_a_null_key_is_as_good_as_none():
+    definition = {"+a": {"echo>": "x", "_retry": None, "_keep": None}, "+g": {"_secrets": None, "+b": {"sh>": "x"}}}
+    assert findings(definition) == []
+
+
+def test_retry_of_an_operator_that_is_told_to_know_it_has_an_effect():
+    known = Operators(lambda: ["wait"], lambda _: ((), True))
+    workflow = compile_workflow("w", load(text_of({"+a": {"wait>": "3s", "_retry": 3}}), "w.dig", None))
+    assert check(workflow, known, ()) == []
+
+
+def test_a_key_like_no_other_gets_no_suggestion():
+    (text,) = texts({"+a": {"mail>": "x", "qqqqqqqqqqqq": 1}})
+    assert text.endswith("mail> has no option qqqqqqqqqqqq, and nothing else uses it")
+
+
+@pytest.mark.parametrize("key", ["_sesction_of_mine_alone", "retyr", "_"])
+def test_a_variable_of_sh_is_no_slip_unless_it_is_like_a_policy_and_begins_like_one(key):
+    assert findings({"+a": {"sh>": "x", key: 1}}) == []
+
+
+@pytest.mark.parametrize("key", ["_export", "_error", "_check", "_needs", "_env", "_timeout", "_signal", "_kill_grace"])
+def test_a_key_that_the_engine_reads_is_used(key):
+    value: Any = {"_needs": [], "_timeout": "3s", "_signal": "INT", "_kill_grace": "1s"}.get(key, {})
+    assert findings({"+a": {"mail>": "x", key: value}}) == []
+
+
+def test_a_finding_without_a_place_begins_with_its_level():
+    workflow = compile_workflow("w", load(text_of({"+a": {"nope>": 1}}), "w.dig", None))
+    (found,) = check(workflow, OPERATORS, ())
+    assert str(found._replace(place=(None, None, None), hint=None)) == "error: +w+a: unknown operator nope>"
+    assert str(found._replace(place=("w.dig", 3, None), hint=None)).startswith("w.dig:3: error: ")
+
+
+def test_one_task_may_have_several_findings():
+    definition = {"+a": {"mail>": "x", "_keep": "maybe", "tp": 1, "_retry": "three"}}
+    assert {kind for _, kind, _ in findings(definition)} == {"bad_option", "unused_key", "bad_retry"}
+
+
 # -- all together
 
 

@@ -171,3 +171,37 @@ def test_an_expression_that_is_ended_leaves_the_one_of_another_thread_alone():
 
     ended, others = at_once(endless, lambda: formatted(TOKYO))
     assert isinstance(ended, TaskFailed) and others == session_times(TOKYO)
+
+
+# -- what an expression throws
+
+
+@pytest.mark.parametrize(
+    ("thrown", "shown"),
+    [
+        ("new Error('own words')", "(Error: own words)"),
+        ("'own words'", "(own words)"),
+        ("Symbol('own words')", "(Symbol(own words))"),
+        ("7", "(7)"),
+        ("Object.create(null)", "(an object that is no text)"),
+        ("{toString: function () { throw 1 }}", "(an object that is no text)"),
+        ("'a\\ud800b\\0c'", "(a?b?c)"),
+    ],
+)
+def test_what_an_expression_throws_is_the_message(thrown, shown):
+    problem = failure("${(function () { throw " + thrown + " })()}", JavaScript().at("UTC", 0.0))
+    assert problem.message.endswith(shown)
+
+
+def test_what_is_thrown_can_not_hold_the_thread_up_while_it_is_made_a_text():
+    endless = "{toString: function () { while (true) {} }}"
+    problem = failure("${(function () { throw " + endless + " })()}", JavaScript(seconds=0.1).at("UTC", 0.0))
+    assert "did not end within 0.1 s" in problem.message
+
+
+@pytest.mark.parametrize("name", ["toString", "stack", "message", "name"])
+def test_no_getter_of_an_expression_is_called_when_its_time_is_over(name):
+    trap = f"Object.defineProperty(kind.prototype, '{name}', {{get: function () {{ while (true) {{}} }}}})"
+    everywhere = f"[Object, Error, InternalError].forEach(function (kind) {{ try {{ {trap} }} catch (e) {{}} }})"
+    text = "${(function () { " + everywhere + "; while (true) {} })()}"
+    assert "did not end within 0.1 s" in failure(text, JavaScript(seconds=0.1).at("UTC", 0.0)).message
