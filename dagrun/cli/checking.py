@@ -37,9 +37,9 @@ def findings_of(files: Any, workflow: Workflow) -> list[Finding]:
 def check_schedule(workflow: Workflow) -> None:
     """Raises WorkflowError. Most workflows have none, and need none of the modules."""
     if workflow.schedule is not None:
-        from dagrun.schedules.definition import schedule_of
+        from dagrun.schedules.definition import schedules_of
 
-        schedule_of(workflow)
+        schedules_of(workflow)
 
 
 def called_files(files: Any, workflow: Workflow) -> list[str]:

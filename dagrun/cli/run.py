@@ -193,10 +193,10 @@ class Run:
         now = time.time_ns() // 1000
         if self.session in (None, "last", "schedule"):
             if workflow.schedule is not None:
-                from dagrun.schedules.definition import schedule_of
+                from dagrun.schedules.definition import schedules_of
 
-                schedule = schedule_of(workflow, strict=False)
-                last = schedule.last_before(now) if schedule else None
+                found = [one.schedule.last_before(now) for one in schedules_of(workflow, strict=False)]
+                last = max((at for at in found if at is not None), default=None)
                 return start_of_day(now, place) if last is None else last
             if self.session == "schedule":
                 raise UserError(f"--session schedule: {workflow.file} has no schedule")

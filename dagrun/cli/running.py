@@ -120,10 +120,9 @@ def schedule_params(workflow: Workflow, session_time: int) -> Mapping[str, Any]:
     """`last_session_time` and `next_session_time` of a workflow with a schedule (spec/language B1)."""
     if workflow.schedule is None:
         return {}
-    from dagrun.schedules.definition import neighbours, schedule_of
+    from dagrun.schedules.definition import neighbours, schedules_of
 
-    schedule = schedule_of(workflow, strict=False)
-    return neighbours(schedule, session_time) if schedule else {}
+    return neighbours(schedules_of(workflow, strict=False), session_time, workflow.timezone)
 
 
 def run_to_end(

@@ -16,7 +16,14 @@ from typing import Any, ClassVar, NamedTuple
 
 from dagrun.core.schedule import Instants, resolve
 
-__all__ = ["Instants", "Options", "Parsed", "ScheduleKind", "resolve"]
+__all__ = ["ClockChange", "Instants", "Options", "Parsed", "ScheduleKind", "resolve"]
+
+
+class ClockChange(NamedTuple):
+    """What becomes of a session whose local time is missing (`gap`) or comes twice (`overlap`)."""
+
+    gap: str = "run_after"  # or skip
+    overlap: str = "second"  # or first, both
 
 
 class Options(NamedTuple):
@@ -24,6 +31,7 @@ class Options(NamedTuple):
 
     place: tzinfo
     given: Mapping[str, Any]  # the schedule's own keys that are the kind's (`ScheduleKind.options`)
+    change: ClockChange = ClockChange()
 
 
 class Parsed(NamedTuple):

@@ -14,14 +14,12 @@ INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 class Hourly(ScheduleKind):
     def parse(self, command: Any, options: Options) -> Parsed:
         minutes, seconds = numbers(command, 2, 'hourly> needs MM:SS, such as "15:00"')
-        return Parsed(cron("0 * * * *", options.place), minutes * 60 + seconds)
+        return Parsed(cron("0 * * * *", options), minutes * 60 + seconds)
 
 
 class Daily(ScheduleKind):
     def parse(self, command: Any, options: Options) -> Parsed:
-        return Parsed(
-            cron("0 0 * * *", options.place), time_of_day(command, 'daily> needs HH:MM:SS, such as "07:00:00"')
-        )
+        return Parsed(cron("0 0 * * *", options), time_of_day(command, 'daily> needs HH:MM:SS, such as "07:00:00"'))
 
 
 class Weekly(ScheduleKind):
@@ -31,7 +29,7 @@ class Weekly(ScheduleKind):
         day = day.strip()
         if not comma or not day or re.search(r"\s|\|", day) or day.startswith("-"):
             raise ValueError(f"{form}; it is {command!r}")
-        return Parsed(cron(f"0 0 * * {day}", options.place), time_of_day(time.strip(), form))
+        return Parsed(cron(f"0 0 * * {day}", options), time_of_day(time.strip(), form))
 
 
 class Monthly(ScheduleKind):
@@ -40,7 +38,7 @@ class Monthly(ScheduleKind):
         day, _, time = str(command).partition(",")
         if not INTEGER.match(day) or not 1 <= abs(int(day)) <= 31:  # Digdag reads -1 as 1
             raise ValueError(f"{form}; it is {command!r}")
-        return Parsed(cron(f"0 0 {abs(int(day))} * *", options.place), time_of_day(time, form))
+        return Parsed(cron(f"0 0 {abs(int(day))} * *", options), time_of_day(time, form))
 
 
 def time_of_day(text: Any, form: str) -> int:

@@ -11,11 +11,12 @@ from typing import Any
 
 from dagrun.core.schedule import resolve
 from dagrun.core.session import EPOCH, SECOND, local_time
-from dagrun.plugins.schedule import Options, Parsed, ScheduleKind
+from dagrun.plugins.schedule import ClockChange, Options, Parsed, ScheduleKind
 from dagrun.schedules.dialect import DAYS, FIELDS, LAST, Pattern, parse
 
 MINUTE = 60 * SECOND
 LATEST = (datetime(9990, 1, 1, tzinfo=EPOCH.tzinfo) - EPOCH).days * 86_400 * SECOND
+WIDE = timedelta(hours=3)
 YEARS = 40  # a 29 February that must be a Monday needs so many
 
 
@@ -45,6 +46,51 @@ class CronInstants:
             return resolve(iterator.get_next(), self.place)
         except (CroniterBadDateError, OverflowError):
             return None
+
+
+class ChosenInstants(CronInstants):
+    """The same, where the file says what a change of the clock means for it (`dst`)."""
+
+    def __init__(self, patterns: list[Pattern], place: tzinfo, change: ClockChange) -> None:
+        super().__init__(patterns, place)
+        self.change = change
+
+    def next_after(self, at: int) -> int | None:
+        if at >= LATEST:
+            return None
+        wall = local_time(at, self.place).replace(tzinfo=None, second=0, microsecond=0)
+        found = [instant for one in self.searches if (instant := self.first(one, wall, at)) is not None]
+        return min(found, default=None)
+
+    def first(self, iterator: Any, wall: datetime, at: int) -> int | None:
+        """The first instant after `at`. A clock is put back by less than WIDE, so no earlier time can come again."""
+        from croniter import CroniterBadDateError
+
+        best: int | None = None
+        iterator.set_current(wall - WIDE, force=True)
+        try:
+            while best is None or iterator.get_current(datetime) < wall_of(best, self.place) + WIDE:
+                for instant in self.readings(iterator.get_next()):
+                    if instant > at and (best is None or instant < best):
+                        best = instant
+        except (CroniterBadDateError, OverflowError):
+            pass
+        return best
+
+    def readings(self, wall: datetime) -> list[int]:
+        """The instants that a time on the clock means."""
+        first, second = (
+            (wall.replace(tzinfo=self.place, fold=fold) - EPOCH) // timedelta(microseconds=1) for fold in (0, 1)
+        )
+        if first == second:
+            return [first]
+        if wall_of(first, self.place) != wall:  # in a gap: reading it gives another time
+            return [max(first, second)] if self.change.gap == "run_after" else []
+        return {"second": [second], "first": [first], "both": [first, second]}[self.change.overlap]
+
+
+def wall_of(at: int, place: tzinfo) -> datetime:
+    return local_time(at, place).replace(tzinfo=None)
 
 
 def search(pattern: Pattern) -> Any:
@@ -77,9 +123,13 @@ def matches(pattern: Pattern, wall: datetime) -> bool:
     )
 
 
-def cron(text: str, place: tzinfo) -> CronInstants:
+def cron(text: str, options: Options) -> CronInstants:
     """Raises ValueError for what can't be read, and for days that never come."""
-    instants = CronInstants(parse(text), place)
+    patterns = parse(text)
+    asked = options.change != ClockChange()
+    instants = (
+        ChosenInstants(patterns, options.place, options.change) if asked else CronInstants(patterns, options.place)
+    )
     if instants.next_after(0) is None:
         raise ValueError(f"{text!r} names a day that never comes")
     return instants
@@ -91,7 +141,7 @@ class Cron(ScheduleKind):
     def parse(self, command: Any, options: Options) -> Parsed:
         if not isinstance(command, str):
             raise ValueError('cron> needs a text with five fields, such as "0 7 * * *"')
-        return Parsed(cron(command, options.place), delay_of(options))
+        return Parsed(cron(command, options), delay_of(options))
 
 
 def delay_of(options: Options) -> int:

@@ -19,7 +19,7 @@ class MinutesInterval(ScheduleKind):
     options = ("delay",)
 
     def parse(self, command: Any, options: Options) -> Parsed:
-        return Parsed(cron(f"*/{count(command, 'minutes_interval>')} * * * *", options.place), delay_of(options))
+        return Parsed(cron(f"*/{count(command, 'minutes_interval>')} * * * *", options), delay_of(options))
 
 
 class SecondsInterval(ScheduleKind):

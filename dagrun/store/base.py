@@ -119,7 +119,102 @@ class AttemptSummary(NamedTuple):
     revision: str
 
 
-class Tx(Protocol):
+class ScheduleRow(NamedTuple):
+    """One schedule of a workflow; `position` tells those of a list apart."""
+
+    id: int
+    project_id: int
+    workflow: str
+    position: int
+    revision_id: int
+    definition: str  # JSON: the schedule as the file has it, and its zone
+    next_session: int
+    next_run: int  # when this row is looked at next: the run time, or later if it was put off
+    planned_run: int  # the run time of `next_session`
+    last_session: int | None  # the last one that was started
+    disabled_at: int | None
+    disabled_until: int | None
+    note: str | None  # why it was put off
+    created_at: int
+    updated_at: int
+
+
+class SkipRow(NamedTuple):
+    """A session that was not started, and why."""
+
+    project_id: int
+    workflow: str
+    session_time: int
+    run_time: int
+    at: int
+    reason: str
+
+
+class QueueRow(NamedTuple):
+    """An attempt that has no tasks yet: it waits for its turn."""
+
+    attempt_id: int
+    project_id: int
+    workflow: str
+    key: str  # attempts of the same workflow and key count together
+    most: int  # so many of them may be at work; 0: any number
+    after_session: int | None  # starts when this session has no attempt that is not done
+    due_at: int
+    why: str
+
+
+class PauseRow(NamedTuple):
+    """Nothing new starts of an attempt, or of anything (attempt 0)."""
+
+    attempt_id: int
+    at: int
+    reason: str
+
+
+class Planned(Protocol):
+    """The part of a transaction that schedules and queues are for."""
+
+    def insert_schedule(self, row: ScheduleRow) -> None:
+        """`id` of the row is ignored."""
+
+    def save_schedule(self, row: ScheduleRow) -> None:
+        """Update the columns that change: all from `revision_id` on."""
+
+    def delete_schedule(self, schedule_id: int) -> None: ...
+    def list_schedules(self, project_id: int | None = None) -> list[ScheduleRow]:
+        """By project, workflow and position."""
+
+    def due_schedules(self, now: int, limit: int) -> list[ScheduleRow]:
+        """Those that are due and enabled, the longest due first; locked, without those that another process has locked."""
+
+    def next_due_schedule(self) -> int | None:
+        """When the next enabled one is due."""
+
+    def lock_schedule(self, schedule_id: int) -> ScheduleRow: ...
+    def insert_skip(self, row: SkipRow) -> None:
+        """A session that is skipped twice keeps its first reason."""
+
+    def list_skips(self, project_id: int, workflow: str, limit: int = 100) -> list[SkipRow]:
+        """Newest session first."""
+
+    def insert_queued(self, row: QueueRow) -> None: ...
+    def delete_queued(self, attempt_id: int) -> None: ...
+    def list_queued(self) -> list[QueueRow]:
+        """First come, first served."""
+
+    def live_attempts_of(self, project_id: int, workflow: str) -> list[AttemptRow]:
+        """Attempts of a workflow that are not done, oldest first."""
+
+    def count_live(self) -> int: ...
+    def previous_session(self, project_id: int, workflow: str, before: int) -> SessionRow | None:
+        """The latest session of the workflow before that time."""
+
+    def insert_pause(self, row: PauseRow) -> None: ...
+    def delete_pause(self, attempt_id: int) -> bool: ...
+    def list_pauses(self) -> list[PauseRow]: ...
+
+
+class Tx(Planned, Protocol):
     """One transaction. Methods named `find_…` give None when there is nothing; `get_…` raise NotFound."""
 
     now: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-HEAD = "0001"  # the newest migration
+HEAD = "0002"  # the newest migration
 
 
 class Statements(NamedTuple):
@@ -49,6 +49,25 @@ class Statements(NamedTuple):
     load_tries_of_task: str  # attempt_id, idx
     insert_move: str  # attempt_id, seq, idx, before, after, at, reason
     load_moves: str  # attempt_id, after_seq
+    insert_schedule: str  # project_id, workflow, position, revision_id, definition, …
+    save_schedule: str  # revision_id, definition, next_session, next_run, …
+    delete_schedule: str  # id
+    list_schedules: str
+    list_schedules_of: str  # project_id
+    due_schedules: str  # now, limit, offset
+    next_due_schedule: str
+    lock_schedule: str  # id
+    insert_skip: str  # project_id, workflow, session_time, run_time, at, reason
+    list_skips: str  # project_id, workflow
+    insert_queued: str  # attempt_id, project_id, workflow, key, most, …
+    delete_queued: str  # attempt_id
+    list_queued: str
+    live_attempts_of: str  # project_id, workflow
+    count_live: str
+    previous_session: str  # project_id, workflow, project_id, workflow, before
+    insert_pause: str  # attempt_id, at, reason
+    delete_pause: str  # attempt_id
+    list_pauses: str
     list_attempts_end: str  # limit, offset
 
 
@@ -255,6 +274,105 @@ SQLITE = Statements(
         SELECT moves.attempt_id, moves.seq, moves.idx, moves."before", moves."after", moves.at, moves.reason
         FROM moves
         WHERE moves.attempt_id = ? AND moves.seq > ? ORDER BY moves.seq
+    """,
+    insert_schedule="""
+        INSERT INTO schedules (project_id, workflow, position, revision_id, definition, next_session,
+        next_run, planned_run, last_session, disabled_at, disabled_until, note, created_at, updated_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    """,
+    save_schedule="""
+        UPDATE schedules SET revision_id=?, definition=?, next_session=?, next_run=?, planned_run=?,
+        last_session=?, disabled_at=?, disabled_until=?, note=?, created_at=?, updated_at=? WHERE
+        schedules.id = ?
+    """,
+    delete_schedule="DELETE FROM schedules WHERE schedules.id = ?",
+    list_schedules="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules ORDER BY schedules.project_id, schedules.workflow, schedules.position
+    """,
+    list_schedules_of="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules
+        WHERE schedules.project_id = ? ORDER BY schedules.project_id, schedules.workflow, schedules.position
+    """,
+    due_schedules="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules
+        WHERE schedules.disabled_at IS NULL AND schedules.next_run <= ? ORDER BY schedules.next_run,
+        schedules.id
+        LIMIT ? OFFSET ?
+    """,
+    next_due_schedule="""
+        SELECT min(schedules.next_run) AS min_1
+        FROM schedules
+        WHERE schedules.disabled_at IS NULL
+    """,
+    lock_schedule="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules
+        WHERE schedules.id = ?
+    """,
+    insert_skip="""
+        INSERT INTO skips (project_id, workflow, session_time, run_time, at, reason) VALUES (?, ?, ?, ?, ?,
+        ?) ON CONFLICT DO NOTHING
+    """,
+    list_skips="""
+        SELECT skips.project_id, skips.workflow, skips.session_time, skips.run_time, skips.at, skips.reason
+        FROM skips
+        WHERE skips.project_id = ? AND skips.workflow = ? ORDER BY skips.session_time DESC
+    """,
+    insert_queued="""
+        INSERT INTO queue (attempt_id, project_id, workflow, "key", most, after_session, due_at, why) VALUES
+        (?, ?, ?, ?, ?, ?, ?, ?)
+    """,
+    delete_queued="DELETE FROM queue WHERE queue.attempt_id = ?",
+    list_queued="""
+        SELECT queue.attempt_id, queue.project_id, queue.workflow, queue."key", queue.most,
+        queue.after_session, queue.due_at, queue.why
+        FROM queue ORDER BY queue.due_at, queue.attempt_id
+    """,
+    live_attempts_of="""
+        SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
+        attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
+        attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
+        attempts.finished_at
+        FROM attempts
+        WHERE attempts.finished_at IS NULL AND attempts.project_id = ? AND attempts.workflow = ? ORDER BY
+        attempts.id
+    """,
+    count_live="""
+        SELECT count(*) AS count_1
+        FROM attempts
+        WHERE attempts.finished_at IS NULL
+    """,
+    previous_session="""
+        SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
+        sessions.created_at
+        FROM sessions
+        WHERE sessions.project_id = ? AND sessions.workflow = ? AND sessions.session_time = (SELECT
+        max(sessions.session_time) AS max_1
+        FROM sessions
+        WHERE sessions.project_id = ? AND sessions.workflow = ? AND sessions.session_time < ?)
+    """,
+    insert_pause="""
+        INSERT INTO pauses (attempt_id, at, reason) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
+    """,
+    delete_pause="DELETE FROM pauses WHERE pauses.attempt_id = ?",
+    list_pauses="""
+        SELECT pauses.attempt_id, pauses.at, pauses.reason
+        FROM pauses ORDER BY pauses.attempt_id
     """,
     list_attempts_end="""
         ORDER BY attempts.id DESC
@@ -466,6 +584,107 @@ POSTGRESQL = Statements(
         SELECT moves.attempt_id, moves.seq, moves.idx, moves.before, moves.after, moves.at, moves.reason
         FROM moves
         WHERE moves.attempt_id = %s AND moves.seq > %s ORDER BY moves.seq
+    """,
+    insert_schedule="""
+        INSERT INTO schedules (project_id, workflow, position, revision_id, definition, next_session,
+        next_run, planned_run, last_session, disabled_at, disabled_until, note, created_at, updated_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING
+        schedules.id
+    """,
+    save_schedule="""
+        UPDATE schedules SET revision_id=%s, definition=%s, next_session=%s, next_run=%s, planned_run=%s,
+        last_session=%s, disabled_at=%s, disabled_until=%s, note=%s, created_at=%s, updated_at=%s WHERE
+        schedules.id = %s
+    """,
+    delete_schedule="DELETE FROM schedules WHERE schedules.id = %s",
+    list_schedules="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules ORDER BY schedules.project_id, schedules.workflow, schedules.position
+    """,
+    list_schedules_of="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules
+        WHERE schedules.project_id = %s ORDER BY schedules.project_id, schedules.workflow,
+        schedules.position
+    """,
+    due_schedules="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules
+        WHERE schedules.disabled_at IS NULL AND schedules.next_run <= %s ORDER BY schedules.next_run,
+        schedules.id
+        LIMIT %s OFFSET %s FOR UPDATE SKIP LOCKED
+    """,
+    next_due_schedule="""
+        SELECT min(schedules.next_run) AS min_1
+        FROM schedules
+        WHERE schedules.disabled_at IS NULL
+    """,
+    lock_schedule="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules
+        WHERE schedules.id = %s FOR UPDATE
+    """,
+    insert_skip="""
+        INSERT INTO skips (project_id, workflow, session_time, run_time, at, reason) VALUES (%s, %s, %s, %s,
+        %s, %s) ON CONFLICT DO NOTHING
+    """,
+    list_skips="""
+        SELECT skips.project_id, skips.workflow, skips.session_time, skips.run_time, skips.at, skips.reason
+        FROM skips
+        WHERE skips.project_id = %s AND skips.workflow = %s ORDER BY skips.session_time DESC
+    """,
+    insert_queued="""
+        INSERT INTO queue (attempt_id, project_id, workflow, key, most, after_session, due_at, why) VALUES
+        (%s, %s, %s, %s, %s, %s, %s, %s)
+    """,
+    delete_queued="DELETE FROM queue WHERE queue.attempt_id = %s",
+    list_queued="""
+        SELECT queue.attempt_id, queue.project_id, queue.workflow, queue.key, queue.most,
+        queue.after_session, queue.due_at, queue.why
+        FROM queue ORDER BY queue.due_at, queue.attempt_id
+    """,
+    live_attempts_of="""
+        SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
+        attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
+        attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
+        attempts.finished_at
+        FROM attempts
+        WHERE attempts.finished_at IS NULL AND attempts.project_id = %s AND attempts.workflow = %s ORDER BY
+        attempts.id
+    """,
+    count_live="""
+        SELECT count(*) AS count_1
+        FROM attempts
+        WHERE attempts.finished_at IS NULL
+    """,
+    previous_session="""
+        SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
+        sessions.created_at
+        FROM sessions
+        WHERE sessions.project_id = %s AND sessions.workflow = %s AND sessions.session_time = (SELECT
+        max(sessions.session_time) AS max_1
+        FROM sessions
+        WHERE sessions.project_id = %s AND sessions.workflow = %s AND sessions.session_time < %s)
+    """,
+    insert_pause="""
+        INSERT INTO pauses (attempt_id, at, reason) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING
+    """,
+    delete_pause="DELETE FROM pauses WHERE pauses.attempt_id = %s",
+    list_pauses="""
+        SELECT pauses.attempt_id, pauses.at, pauses.reason
+        FROM pauses ORDER BY pauses.attempt_id
     """,
     list_attempts_end="""
         ORDER BY attempts.id DESC

@@ -5,7 +5,7 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ('0001');
+INSERT INTO alembic_version (version_num) VALUES ('0002');
 
 CREATE TABLE meta (
     "key" TEXT NOT NULL,
@@ -28,12 +28,47 @@ CREATE TABLE moves (
  WITHOUT ROWID,
  STRICT;
 
+CREATE TABLE pauses (
+    attempt_id INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    CONSTRAINT pk_pauses PRIMARY KEY (attempt_id)
+)
+ WITHOUT ROWID,
+ STRICT;
+
 CREATE TABLE projects (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     CONSTRAINT uq_projects_name UNIQUE (name)
 )
+ STRICT;
+
+CREATE TABLE queue (
+    attempt_id INTEGER NOT NULL,
+    project_id INTEGER NOT NULL,
+    workflow TEXT NOT NULL,
+    "key" TEXT NOT NULL,
+    most INTEGER NOT NULL,
+    after_session INTEGER,
+    due_at INTEGER NOT NULL,
+    why TEXT NOT NULL,
+    CONSTRAINT pk_queue PRIMARY KEY (attempt_id)
+)
+ WITHOUT ROWID,
+ STRICT;
+
+CREATE TABLE skips (
+    project_id INTEGER NOT NULL,
+    workflow TEXT NOT NULL,
+    session_time INTEGER NOT NULL,
+    run_time INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    CONSTRAINT pk_skips PRIMARY KEY (project_id, workflow, session_time)
+)
+ WITHOUT ROWID,
  STRICT;
 
 CREATE TABLE tasks (
@@ -143,6 +178,30 @@ CREATE TABLE attempts (
 )
  STRICT;
 
-CREATE INDEX ix_attempts_live ON attempts (id) WHERE finished_at IS NULL;
+CREATE INDEX ix_attempts_live ON attempts (project_id, workflow, id) WHERE finished_at IS NULL;
 
 CREATE INDEX ix_attempts_workflow ON attempts (project_id, workflow, id);
+
+CREATE TABLE schedules (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    project_id INTEGER NOT NULL,
+    workflow TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    revision_id INTEGER NOT NULL,
+    definition TEXT NOT NULL,
+    next_session INTEGER NOT NULL,
+    next_run INTEGER NOT NULL,
+    planned_run INTEGER NOT NULL,
+    last_session INTEGER,
+    disabled_at INTEGER,
+    disabled_until INTEGER,
+    note TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    CONSTRAINT uq_schedules_project_id_workflow_position UNIQUE (project_id, workflow, position),
+    CONSTRAINT fk_schedules_project_id FOREIGN KEY(project_id) REFERENCES projects (id),
+    CONSTRAINT fk_schedules_revision_id FOREIGN KEY(revision_id) REFERENCES revisions (id)
+)
+ STRICT;
+
+CREATE INDEX ix_schedules_due ON schedules (next_run) WHERE disabled_at IS NULL;

@@ -27,6 +27,7 @@ from dagrun.store.base import (
 )
 from dagrun.store.compiled import HEAD
 from dagrun.store.dialects import Database, choose
+from dagrun.store.planned import PlannedTx
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -152,7 +153,7 @@ def _migrate(database: Database, version: str) -> None:
 # -- the transaction
 
 
-class SqlTx:
+class SqlTx(PlannedTx):
     """One transaction. See `base.Tx`."""
 
     __slots__ = ("_database", "_execute", "_sql", "_writing", "connection", "now", "wrote")
@@ -339,7 +340,7 @@ class SqlTx:
             raise NotFound(noun, str(key))
         return found
 
-    def _change(self, statement: str, values: tuple[object, ...]) -> int:
+    def _change(self, statement: str, values: Sequence[object]) -> int:
         self._check_writing()
         changed: int = self._execute(statement, values).rowcount
         self.wrote = self.wrote or changed > 0

@@ -14,7 +14,21 @@ from sqlalchemy import BindParameter, Column, Select, Table, Update, bindparam, 
 from sqlalchemy.sql.expression import ClauseElement
 
 from dagrun.store import base
-from dagrun.store.tables import INT, attempts, meta, moves, projects, revisions, sessions, tasks, tries
+from dagrun.store.tables import (
+    INT,
+    attempts,
+    meta,
+    moves,
+    pauses,
+    projects,
+    queue,
+    revisions,
+    schedules,
+    sessions,
+    skips,
+    tasks,
+    tries,
+)
 
 # Each dialect has its own: SQLAlchemy's common one knows no `on_conflict_do_nothing`.
 Insert: TypeAlias = Callable[[Table], Any]
@@ -27,6 +41,10 @@ ROWS: dict[Table, Any] = {
     tasks: base.TaskRow,
     tries: base.TryRow,
     moves: base.MoveRow,
+    schedules: base.ScheduleRow,
+    skips: base.SkipRow,
+    queue: base.QueueRow,
+    pauses: base.PauseRow,
 }
 
 
@@ -38,6 +56,7 @@ def statements(insert: Insert) -> dict[str, ClauseElement]:
         **_attempts(insert),
         **_attempt_lists(),
         **_tasks(insert),
+        **_planned(insert),
     }
 
 
@@ -124,6 +143,46 @@ def _tasks(insert: Insert) -> dict[str, ClauseElement]:
         "load_tries_of_task": tries_in_order.where(of_attempt[tries], _is(tries.c.idx)),
         "insert_move": insert(moves),
         "load_moves": _rows(moves).where(of_attempt[moves], moves.c.seq > bindparam("after_seq")).order_by(moves.c.seq),
+    }
+
+
+def _planned(insert: Insert) -> dict[str, ClauseElement]:
+    """Schedules, and attempts that wait for their turn."""
+    fields = base.ScheduleRow._fields
+    changing = list(fields[fields.index("revision_id") :])
+    enabled = schedules.c.disabled_at.is_(None)
+    in_order = _rows(schedules).order_by(schedules.c.project_id, schedules.c.workflow, schedules.c.position)
+    live = attempts.c.finished_at.is_(None)
+    of_workflow = {table: (_is(table.c.project_id), _is(table.c.workflow)) for table in (attempts, sessions, skips)}
+    before = bindparam("before", type_=INT)
+    earlier = select(func.max(sessions.c.session_time)).where(*of_workflow[sessions], sessions.c.session_time < before)
+    return {
+        "insert_schedule": _add(insert, schedules),
+        "save_schedule": _change(schedules, changing).where(_is(schedules.c.id)),
+        "delete_schedule": schedules.delete().where(_is(schedules.c.id)),
+        "list_schedules": in_order,
+        "list_schedules_of": in_order.where(_is(schedules.c.project_id)),
+        "due_schedules": _rows(schedules)
+        .where(enabled, schedules.c.next_run <= bindparam("now", type_=INT))
+        .order_by(schedules.c.next_run, schedules.c.id)
+        .limit(bindparam("limit", type_=INT))
+        .offset(bindparam("offset", type_=INT))
+        .with_for_update(skip_locked=True),
+        "next_due_schedule": select(func.min(schedules.c.next_run)).where(enabled),
+        "lock_schedule": _rows(schedules).where(_is(schedules.c.id)).with_for_update(),
+        "insert_skip": insert(skips).on_conflict_do_nothing(),
+        "list_skips": _rows(skips).where(*of_workflow[skips]).order_by(skips.c.session_time.desc()),
+        "insert_queued": insert(queue),
+        "delete_queued": queue.delete().where(_is(queue.c.attempt_id)),
+        "list_queued": _rows(queue).order_by(queue.c.due_at, queue.c.attempt_id),
+        "live_attempts_of": _rows(attempts).where(live, *of_workflow[attempts]).order_by(attempts.c.id),
+        "count_live": select(func.count()).select_from(attempts).where(live),
+        "previous_session": _rows(sessions).where(
+            *of_workflow[sessions], sessions.c.session_time == earlier.scalar_subquery()
+        ),
+        "insert_pause": insert(pauses).on_conflict_do_nothing(),
+        "delete_pause": pauses.delete().where(_is(pauses.c.attempt_id)),
+        "list_pauses": _rows(pauses).order_by(pauses.c.attempt_id),
     }
 
 

@@ -138,6 +138,8 @@ attempts = Table(
 )
 Index(
     "ix_attempts_live",
+    attempts.c.project_id,
+    attempts.c.workflow,
     attempts.c.id,
     sqlite_where=column("finished_at").is_(None),
     postgresql_where=column("finished_at").is_(None),
@@ -220,5 +222,71 @@ moves = Table(
     _int("at"),
     _text("reason", null=True),
     PrimaryKeyConstraint("attempt_id", "seq"),
+    **BY_KEY,
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    _id(),
+    _int("project_id", ForeignKey("projects.id")),
+    _text("workflow"),
+    _int("position"),
+    _int("revision_id", ForeignKey("revisions.id")),
+    _text("definition"),
+    _int("next_session"),
+    _int("next_run"),
+    _int("planned_run"),
+    _int("last_session", null=True),
+    _int("disabled_at", null=True),
+    _int("disabled_until", null=True),
+    _text("note", null=True),
+    _int("created_at"),
+    _int("updated_at"),
+    UniqueConstraint("project_id", "workflow", "position"),
+    **BY_ID,
+)
+Index(
+    "ix_schedules_due",
+    schedules.c.next_run,
+    sqlite_where=column("disabled_at").is_(None),
+    postgresql_where=column("disabled_at").is_(None),
+)
+
+skips = Table(
+    "skips",
+    metadata,
+    _int("project_id"),
+    _text("workflow"),
+    _int("session_time"),
+    _int("run_time"),
+    _int("at"),
+    _text("reason"),
+    PrimaryKeyConstraint("project_id", "workflow", "session_time"),
+    **BY_KEY,
+)
+
+queue = Table(
+    "queue",
+    metadata,
+    _int("attempt_id"),
+    _int("project_id"),
+    _text("workflow"),
+    _text("key"),
+    _int("most"),
+    _int("after_session", null=True),
+    _int("due_at"),
+    _text("why"),
+    PrimaryKeyConstraint("attempt_id"),
+    **BY_KEY,
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    _int("attempt_id"),
+    _int("at"),
+    _text("reason"),
+    PrimaryKeyConstraint("attempt_id"),
     **BY_KEY,
 )

@@ -14,7 +14,7 @@ from dagrun.core.config import Map
 from dagrun.core.schedule import END
 from dagrun.core.session import microseconds
 from dagrun.errors import WorkflowError
-from dagrun.schedules.definition import neighbours, schedule_of
+from dagrun.schedules.definition import neighbours, schedules_of
 from tests.conformance.differences import DIFFERENT
 
 CASES = json.loads((Path(__file__).parent / "scheduling.json").read_text())
@@ -32,14 +32,15 @@ def test_a_schedule_answers_as_recorded(case):
 
 
 def answer(case: dict[str, Any]) -> dict[str, int | None]:
-    schedule = schedule_of(workflow(case))
+    (planned,) = schedules_of(workflow(case))
+    schedule = planned.schedule
     at = instant(case["input"])
     if case["op"] == "last":
         session_time = schedule.last_before(at)
         run_time = session_time + schedule.delay
     else:
         session_time, run_time = schedule.first_at(at) if case["op"] == "first" else schedule.next_after(at)
-    around = {} if session_time == END else neighbours(schedule, session_time)
+    around = {} if session_time == END else neighbours([planned], session_time, case["timezone"])
     return {
         "session_time": session_time,
         "run_time": run_time,

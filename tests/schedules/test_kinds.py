@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from dagrun.core.compiler import compile_workflow
 from dagrun.core.config import Map
+from dagrun.core.decide import Policy
 from dagrun.core.schedule import END, Schedule
-from dagrun.core.session import EPOCH, SECOND, format_time, microseconds
+from dagrun.core.session import EPOCH, SECOND, format_time, local_time, microseconds
+from dagrun.core.yaml import load
 from dagrun.errors import WorkflowError
 from dagrun.plugins.registry import SCHEDULES
-from dagrun.schedules.definition import schedule_of
+from dagrun.schedules.definition import schedules_of
 
 SAMPLES = {
     "at": ["2026-03-29 02:30:00", ["2026-05-01", "2026-10-25 02:30:00"]],
@@ -35,9 +37,8 @@ EACH = [(kind, command, zone) for kind, commands in SAMPLES.items() for command 
 def schedule(kind: str, command, zone: str = "UTC", **options) -> Schedule:
     config = Map("w.dig", 1, 1)
     config.update({"timezone": zone, "schedule": {f"{kind}>": command, **options}})
-    found = schedule_of(compile_workflow("w", config))
-    assert found is not None
-    return found
+    (found,) = schedules_of(compile_workflow("w", config))
+    return found.schedule
 
 
 def at(text: str) -> int:
@@ -151,4 +152,78 @@ def test_a_schedule_that_can_not_be_read_is_refused_with_its_reason(config, mess
     workflow = Map("w.dig", 1, 1)
     workflow["schedule"] = config
     with pytest.raises(WorkflowError, match=message):
-        schedule_of(compile_workflow("w", workflow))
+        schedules_of(compile_workflow("w", workflow))
+
+
+# -- what a change of the clock means (features F62)
+
+
+def walk(one: Schedule, start: str, end: str) -> list[str]:
+    found, now = [], at(start)
+    while (now := one.next_after(now).session_time) < at(end):
+        found.append(local_time(now, one.place).isoformat())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ["2026-10-25T02:30:00+01:00"]),
+        ({"overlap": "first"}, ["2026-10-25T02:30:00+02:00"]),
+        ({"overlap": "both"}, ["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"]),
+    ],
+)
+def test_a_time_that_comes_twice_is_run_as_the_file_says(change, expected):
+    one = schedule("cron", "30 2 * * *", "Europe/Berlin", dst=change)
+    assert walk(one, "2026-10-24T12:00:00+00:00", "2026-10-25T20:00:00+00:00") == expected
+
+
+@pytest.mark.parametrize(("gap", "expected"), [("run_after", ["2026-03-29T03:30:00+02:00"]), ("skip", [])])
+def test_a_time_that_is_missing_is_run_later_or_not_at_all(gap, expected):
+    one = schedule("cron", "30 2 * * *", "Europe/Berlin", dst={"gap": gap, "overlap": "first"})
+    assert walk(one, "2026-03-28T12:00:00+00:00", "2026-03-29T20:00:00+00:00") == expected
+
+
+def test_with_both_readings_no_quarter_of_the_repeated_hour_is_lost():
+    one = schedule("cron", "*/15 * * * *", "Europe/Berlin", dst={"overlap": "both"})
+    found = walk(one, "2026-10-24T23:59:00+00:00", "2026-10-25T03:00:00+00:00")
+    assert len(found) == len(set(found)) == 12
+
+
+@pytest.mark.parametrize("dst", [{"gap": "later"}, {"overlap": "none"}, "first", {"when": "first"}])
+def test_a_change_of_the_clock_of_another_form_is_refused(dst):
+    with pytest.raises(WorkflowError, match="dst"):
+        schedule("cron", "30 2 * * *", dst=dst)
+
+
+# -- several schedules of one workflow
+
+
+def test_a_list_has_each_schedule_with_its_own_zone_and_policy():
+    text = """
+timezone: Asia/Tokyo
+schedule:
+  - {daily>: "07:00:00", overlap: skip}
+  - {cron>: "0 12 * * *", timezone: Europe/Berlin, catchup: {mode: latest, window: 6h, limit: 2, spread: 5s}, jitter: 30s}
++a:
+  echo>: x
+"""
+    one, two = schedules_of(compile_workflow("w", load(text, "w.dig", None)))
+    assert (one.policy.overlap, two.policy.overlap) == ("skip", "allow")
+    assert two.policy == Policy("allow", "latest", 6 * 3600 * SECOND, 2, 5 * SECOND, 30 * SECOND)
+    assert (
+        local_time(two.schedule.first_at(0).session_time, two.schedule.place).isoformat() == "1970-01-01T12:00:00+01:00"
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"overlap": "never"}, {"catchup": "some"}, {"catchup": {"limit": 0}}, {"catchup": {"most": 1}},
+        {"catchup": {"window": "long"}}, {"jitter": "much"}, {"skip_delayed_by": "x"}, {"timezone": "Asia/Tokyo"},
+    ],
+)  # fmt: skip
+def test_an_option_of_another_form_is_refused_with_its_place(options):
+    with pytest.raises(WorkflowError) as refused:
+        schedule("daily", "07:00:00", **options)
+    assert refused.value.kind == "bad_schedule"

@@ -1,0 +1,103 @@
+"""The part of a transaction that schedules, queues and pauses are for. See `base.Planned`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from dagrun.errors import NotFound
+from dagrun.store.base import AttemptRow, PauseRow, QueueRow, ScheduleRow, SessionRow, SkipRow
+
+Row = TypeVar("Row", bound=NamedTuple)
+
+_CHANGING = ScheduleRow._fields.index("revision_id")
+
+
+class PlannedTx:
+    """What `sql.SqlTx` inherits; the ways in which it reads and writes are its own."""
+
+    __slots__ = ()
+
+    _sql: Any
+    _execute: Any
+
+    # -- schedules
+
+    def insert_schedule(self, row: ScheduleRow) -> None:
+        self._change(self._sql.insert_schedule, row[1:])
+
+    def save_schedule(self, row: ScheduleRow) -> None:
+        if self._change(self._sql.save_schedule, (*row[_CHANGING:], row.id)) != 1:
+            raise NotFound("schedule", str(row.id))
+
+    def delete_schedule(self, schedule_id: int) -> None:
+        self._change(self._sql.delete_schedule, (schedule_id,))
+
+    def list_schedules(self, project_id: int | None = None) -> list[ScheduleRow]:
+        if project_id is None:
+            return self._list(ScheduleRow, self._sql.list_schedules)
+        return self._list(ScheduleRow, self._sql.list_schedules_of, project_id)
+
+    def due_schedules(self, now: int, limit: int) -> list[ScheduleRow]:
+        return self._list(ScheduleRow, self._sql.due_schedules, now, limit, 0)
+
+    def next_due_schedule(self) -> int | None:
+        ((found,),) = self._execute(self._sql.next_due_schedule, ()).fetchall()
+        due: int | None = found
+        return due
+
+    def lock_schedule(self, schedule_id: int) -> ScheduleRow:
+        return self._get(ScheduleRow, "schedule", self._sql.lock_schedule, schedule_id)
+
+    def insert_skip(self, row: SkipRow) -> None:
+        self._change(self._sql.insert_skip, row)
+
+    def list_skips(self, project_id: int, workflow: str, limit: int = 100) -> list[SkipRow]:
+        return self._list(SkipRow, self._sql.list_skips, project_id, workflow)[:limit]
+
+    # -- attempts that wait for their turn
+
+    def insert_queued(self, row: QueueRow) -> None:
+        self._change(self._sql.insert_queued, row)
+
+    def delete_queued(self, attempt_id: int) -> None:
+        self._change(self._sql.delete_queued, (attempt_id,))
+
+    def list_queued(self) -> list[QueueRow]:
+        return self._list(QueueRow, self._sql.list_queued)
+
+    def live_attempts_of(self, project_id: int, workflow: str) -> list[AttemptRow]:
+        return self._list(AttemptRow, self._sql.live_attempts_of, project_id, workflow)
+
+    def count_live(self) -> int:
+        ((found,),) = self._execute(self._sql.count_live, ()).fetchall()
+        return int(found)
+
+    def previous_session(self, project_id: int, workflow: str, before: int) -> SessionRow | None:
+        key = project_id, workflow
+        return self._find(SessionRow, self._sql.previous_session, *key, *key, before)
+
+    # -- pauses
+
+    def insert_pause(self, row: PauseRow) -> None:
+        self._change(self._sql.insert_pause, row)
+
+    def delete_pause(self, attempt_id: int) -> bool:
+        return self._change(self._sql.delete_pause, (attempt_id,)) > 0
+
+    def list_pauses(self) -> list[PauseRow]:
+        return self._list(PauseRow, self._sql.list_pauses)
+
+    # -- given by SqlTx
+
+    def _list(self, kind: type[Row], query: str, *values: object) -> list[Row]:
+        raise NotImplementedError
+
+    def _find(self, kind: type[Row], query: str, *values: object) -> Row | None:
+        raise NotImplementedError
+
+    def _get(self, kind: type[Row], noun: str, query: str, key: int) -> Row:
+        raise NotImplementedError
+
+    def _change(self, statement: str, values: Sequence[object]) -> int:
+        raise NotImplementedError
