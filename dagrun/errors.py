@@ -128,6 +128,13 @@ class TaskFailed(DagrunError):
         self.facts = facts or {}
 
 
+class DeliveryFailed(DagrunError):
+    """A notice did not reach its target. The message holds no password and nothing of a URL but its host."""
+
+    exit_code = 1
+    http_status = 502
+
+
 class Stale(DagrunError):
     """Decided on old data; decide again. Never leaves the engine."""
 

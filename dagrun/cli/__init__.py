@@ -21,6 +21,7 @@ COMMANDS = {
     "kill": "End a running attempt and everything that it started.",
     "attempts": "List the attempts, newest first.",
     "tasks": "Show the tasks of an attempt.",
+    "timeline": "Show when the tasks of an attempt ran.",
     "log": "Show what the tasks of an attempt printed.",
     "check": "Check workflows without running them.",
     "plan": "Show what a run would do.",

@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from dagrun.cli.running import compile_file
 from dagrun.core.check import ERROR, Finding, Operators, check, operator_name
 from dagrun.core.config import Template
 from dagrun.core.workflow import Workflow
 from dagrun.errors import UserError, WorkflowError
 from dagrun.plugins import registry
-from dagrun.project.loader import workflow_files
+from dagrun.project.loader import compile_file, workflow_files
 
 # Of the neighbours of a workflow, so many bytes are compiled before a run, to warn about broken ones: 20 ms at most.
 LOOKED_AT = 50_000

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import click
 
 from dagrun.cli.opened import json_option, print_json
-from dagrun.cli.running import compile_file
 from dagrun.core.workflow import Node, Workflow
 from dagrun.project.archive import Directory
-from dagrun.project.loader import find_project
+from dagrun.project.loader import compile_file, find_project
 
 
 @click.command("graph", short_help="Draw a workflow.")

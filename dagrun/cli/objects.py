@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from dagrun.cli.opened import print_json
 from dagrun.cli.times import iso
@@ -11,6 +12,9 @@ from dagrun.core.session import format_time
 from dagrun.core.state import SUCCESS
 from dagrun.core.zone import zone
 from dagrun.store.base import AttemptSummary, Store, TaskRow
+
+if TYPE_CHECKING:
+    from dagrun.core.timeline import Bar, Line, Span, Timeline
 
 
 def attempt_object(one: AttemptSummary) -> dict[str, Any]:
@@ -52,6 +56,69 @@ def task_object(row: TaskRow) -> dict[str, Any]:
         "exported": json.loads(row.exported) if row.exported else {},
         "reused_from": row.reused_from,
     }
+
+
+def timeline_object(
+    one: AttemptSummary, rows: Sequence[TaskRow], found: Timeline, usual: int | None, *, path_only: bool = False
+) -> dict[str, Any]:
+    """The bars of an attempt's tasks, in tree order, and its critical path; lengths are seconds."""
+    critical = {rows[span.task].name for span in found.path}
+    return {
+        "attempt": one.attempt.id,
+        "workflow": one.session.workflow,
+        "session_time": format_time(one.session.session_time, zone(one.attempt.timezone)),
+        "state": one.attempt.state,
+        "done": one.attempt.finished_at is not None,
+        "started_at": iso(found.start),
+        "until": iso(found.end),
+        "usual_seconds": seconds(usual) if usual is not None else None,
+        "tasks": [
+            line_object(line, rows[line.task.index], critical=line.task.full_name in critical)
+            for line in found.lines
+            if not path_only or line.task.full_name in critical
+        ],
+        "critical_path": [span_object(span, rows[span.task].name) for span in found.path],
+    }
+
+
+def line_object(line: Line, row: TaskRow, *, critical: bool) -> dict[str, Any]:
+    return {
+        "index": row.idx,
+        "name": row.name,
+        "parent": row.parent,
+        "state": row.state,
+        "critical": critical,
+        "queued_seconds": seconds(line.length("queued")),
+        "waited_seconds": seconds(line.length("waiting")),
+        "ran_seconds": seconds(line.length("running")),
+        "bars": [bar_object(bar) for bar in line.bars],
+    }
+
+
+def bar_object(bar: Bar) -> dict[str, Any]:
+    return {
+        "kind": bar.kind,
+        "index": bar.task,
+        "try": bar.number,
+        "outcome": bar.outcome,
+        "started_at": iso(bar.start),
+        "finished_at": None if bar.open else iso(bar.end),
+        "seconds": seconds(bar.end - bar.start),
+    }
+
+
+def span_object(span: Span, name: str) -> dict[str, Any]:
+    return {
+        "index": span.task,
+        "name": name,
+        "started_at": iso(span.start),
+        "until": iso(span.end),
+        "seconds": seconds(span.end - span.start),
+    }
+
+
+def seconds(microseconds: int) -> float:
+    return microseconds / 1_000_000
 
 
 def print_attempt(store: Store, attempt_id: int) -> None:

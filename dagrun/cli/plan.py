@@ -10,12 +10,11 @@ import click
 from dagrun.cli.opened import json_option, print_json
 from dagrun.cli.params import param_options, read_params
 from dagrun.cli.planning import print_plan, rows_of
-from dagrun.cli.running import compile_file
 from dagrun.cli.settings import load_settings
 from dagrun.core.session import bad_session_time, parse_session_time, start_of_day
 from dagrun.core.zone import zone
 from dagrun.project.archive import Directory
-from dagrun.project.loader import find_project
+from dagrun.project.loader import compile_file, find_project
 
 
 @click.command("plan", short_help="Show what a run would do.")

@@ -11,7 +11,6 @@ from dagrun.cli.opened import find_attempt, json_option, open_here, print_json, 
 from dagrun.cli.params import param_options, read_params, slots_option
 from dagrun.cli.resuming import make_plan
 from dagrun.cli.running import (
-    compile_file,
     current_revision,
     end_dead_attempts,
     make_runner,
@@ -30,7 +29,7 @@ from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission, new_uuid
 from dagrun.errors import Conflict, NotFound
 from dagrun.project.archive import Directory
-from dagrun.project.loader import workflow_file
+from dagrun.project.loader import compile_file, workflow_file
 from dagrun.store.base import AttemptRow, RevisionRow, SessionRow, Tx
 
 

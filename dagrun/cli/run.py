@@ -13,7 +13,6 @@ from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import Opened, json_option, print_json, project_options
 from dagrun.cli.params import param_options, read_params, slots_option
 from dagrun.cli.running import (
-    compile_file,
     current_revision,
     end_dead_attempts,
     make_runner,
@@ -39,7 +38,7 @@ from dagrun.engine.owners import describe
 from dagrun.engine.submit import TASK_LIMIT, Submission, new_uuid
 from dagrun.errors import Conflict, UserError
 from dagrun.project.archive import Directory
-from dagrun.project.loader import find_project
+from dagrun.project.loader import compile_file, find_project
 from dagrun.store.base import AttemptRow, Tx
 
 

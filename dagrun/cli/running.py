@@ -16,7 +16,6 @@ from typing import Any
 from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import Opened, retry_command
 from dagrun.cli.output import Output
-from dagrun.core.compiler import compile_workflow
 from dagrun.core.state import CANCELED, SUCCESS
 from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt
@@ -29,7 +28,7 @@ from dagrun.engine.workspace import Workspaces
 from dagrun.errors import NotFound
 from dagrun.executors.process import ProcessExecutor, sweep
 from dagrun.project.archive import Snapshot, snapshot
-from dagrun.project.loader import load_config, name_of, workflow_file
+from dagrun.project.loader import compile_file, workflow_file
 from dagrun.secrets.scopes import LocalSecrets
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
 
@@ -46,11 +45,6 @@ class Runner:
     project_id: int
     output: Output
     local: Local
-
-
-def compile_file(files: Any, path: str) -> Workflow:
-    """One workflow of a project. Raises WorkflowError."""
-    return compile_workflow(name_of(path), load_config(files, path))
 
 
 def current_revision(opened: Opened) -> tuple[str, dict[str, Any]]:
@@ -75,7 +69,7 @@ def revision_of(opened: Opened, row: RevisionRow, attempt: AttemptRow | None = N
     def workflow(name: str) -> Workflow:
         return compile_file(files, workflow_file(files, name))
 
-    return Revision(row, files, manifest, workflow)
+    return Revision(row, files, manifest, opened.project_dir, workflow)
 
 
 def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: int | None) -> Runner:
@@ -84,9 +78,8 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
     launcher = Launcher(
         store.id,
         opened.state_dir,
-        opened.project_dir,
         ProcessExecutor(masker),
-        Workspaces(opened.project_dir, opened.state_dir),
+        Workspaces(opened.state_dir),
     )
     secrets = LocalSecrets(opened.settings.values, os.environ)
     local = Local(
@@ -94,7 +87,6 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         opened.state_dir,
         launcher,
         output,
-        revision,
         slots=slots_of(slots),
         secret_value=secrets.get,
         schedule_params=schedule_params,
@@ -135,7 +127,7 @@ def run_to_end(
 ) -> int:
     """Submit, run, and say how it ended; returns the exit code. JSON on standard output takes the place of the tasks' own."""
     runner.output.closed = as_json
-    attempt = runner.local.submit(wanted, guard)
+    attempt = runner.local.submit(wanted, runner.revision, guard)
     runner.output.said(first_line(attempt))
     with stopped_by_signals(runner.local):
         runner.local.run()

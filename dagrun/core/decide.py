@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from dagrun.core.schedule import END, Slot
+from dagrun.core.schedule import END, Schedule, Slot
 from dagrun.core.session import SECOND
 
 MISSED = 60 * SECOND  # so late a session was missed: nobody was there to start it
@@ -27,6 +27,14 @@ class Policy(NamedTuple):
     limit: int = 10  # missed sessions at work at once
     spread: int = 30 * SECOND
     jitter: int = 0
+
+
+class Planned(NamedTuple):
+    """A schedule as a project's files have it; `text` changes when anything of it does."""
+
+    schedule: Schedule
+    policy: Policy
+    text: str
 
 
 class Active(NamedTuple):

@@ -6,15 +6,20 @@ A kind of schedule (`schedules/`) only knows how to step from one instant to the
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple, Protocol
 
-from dagrun.core.session import EPOCH, SECOND, local_time
+from dagrun.core.session import EPOCH, SECOND, local_time, resolve_local, start_of_day, start_of_hour, whole_seconds
+from dagrun.errors import UserError
 
 END = int((datetime(9999, 1, 1, tzinfo=UTC) - EPOCH).total_seconds()) * SECOND  # this schedule is over
 DAY = 86_400 * SECOND
 SHORT_LOOK_BACK = 2 * 3600 * SECOND
 LONGEST_LOOK_BACK = (1 << 14) * DAY  # 45 years: a 29 February that must be a Monday may need 40
+
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?\Z", re.ASCII)
 
 
 class Instants(Protocol):
@@ -102,3 +107,32 @@ def midnight(day: datetime, place: tzinfo) -> int:
 def resolve(wall: datetime, place: tzinfo) -> int:
     """A time on the clock as an instant: in a gap, moved forward by its length; if it comes twice, the later one (3.3)."""
     return max((wall.replace(tzinfo=place, fold=fold) - EPOCH) // timedelta(microseconds=1) for fold in (0, 1))
+
+
+def truncated(text: str, mode: str | None, place: tzinfo, schedule: Schedule | None) -> int:
+    """The session time that is meant by a time and a mode: hour, day, schedule, next_schedule or none (12.1, 12.2).
+
+    A time without an offset is one of the zone. Raises UserError.
+    """
+    at = instant_of(text, place)
+    if mode is None:
+        return whole_seconds(at)
+    if mode in ("hour", "day"):
+        return start_of_hour(at, place) if mode == "hour" else start_of_day(at, place)
+    if mode not in ("schedule", "next_schedule"):
+        raise UserError(f"mode can't be {mode!r}; use hour, day, schedule or next_schedule")
+    if schedule is None:
+        raise UserError(f"mode {mode} needs a workflow that has a schedule")
+    return (schedule.first_at(at) if mode == "schedule" else schedule.next_after(at)).session_time
+
+
+def instant_of(text: str, place: tzinfo) -> int:
+    try:
+        if not TIME.match(text):
+            raise ValueError
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{text!r} is no time; write, for example, 2026-01-31T12:00:00+09:00") from None
+    if given.tzinfo is None:
+        return resolve_local(given, place)
+    return (given - EPOCH) // timedelta(microseconds=1)

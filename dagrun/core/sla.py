@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 from dagrun.core.config import Params
 from dagrun.core.events import Overdue
-from dagrun.core.session import SECOND, local_time, resolve_local
+from dagrun.core.schedule import DAY, resolve
+from dagrun.core.session import SECOND, local_time
 from dagrun.core.workflow import Workflow
 from dagrun.core.zone import zone
 from dagrun.errors import WorkflowError
 
-CLOCK = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?\Z", re.ASCII)
+CLOCK = re.compile(r"([+-]?\d+):([+-]?\d+)(?::([+-]?\d+))?\Z", re.ASCII)
 OPTIONS = ("time", "duration", "fail", "alert")
 
 
@@ -41,7 +42,7 @@ def alarm_of(workflow: Workflow, run_time: int) -> Alarm | None:
         raise bad(workflow, "sla needs either time or duration")
     options = Params(wanted)
     key = "time" if "time" in wanted else "duration"
-    match = CLOCK.match(str(wanted[key]))
+    match = CLOCK.match(wanted[key]) if isinstance(wanted[key], str) else None
     if not match:
         raise bad(workflow, f"sla: {key} must be HH:MM or HH:MM:SS")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -57,9 +58,10 @@ def moment(workflow: Workflow, run_time: int, key: str, length: timedelta) -> in
     if key == "duration":
         return run_time + int(length.total_seconds()) * SECOND
     place = zone(workflow.timezone)
-    day = local_time(run_time, place).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-    at = resolve_local(day + length, place)
-    return at if at > run_time else resolve_local(day + timedelta(days=1) + length, place)
+    local = local_time(run_time, place)
+    day = local.replace(hour=0, minute=0, second=0, tzinfo=None)
+    at = resolve(day + length, place)
+    return at if at >= run_time else at + DAY
 
 
 def bad(workflow: Workflow, message: str) -> WorkflowError:

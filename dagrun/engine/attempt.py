@@ -31,7 +31,9 @@ class Attempt:
     options: Mapping[str, Any]
     builtins: Mapping[str, Any]
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    project_dir: str = ""  # where the files are that its tasks may ask for in place
     known: Variables | None = None
+    due: int | None = None  # when its next waiting task is due, as the worker noted it
     waits_for: dict[int, int] = field(default_factory=dict)  # index of a waiting task → attempt that it waits for
 
     @property
@@ -42,6 +44,10 @@ class Attempt:
     def tree(self) -> TaskTree:
         assert self.live.tree is not None
         return self.live.tree
+
+    @property
+    def priority(self) -> int:
+        return int(self.options.get("priority", 0))
 
     @property
     def timezone(self) -> str:
@@ -65,7 +71,9 @@ class Attempt:
         return self.variables().visible(task)
 
 
-def open_attempt(tx: Tx, live: Live, row: AttemptRow, files: Files, manifest: Mapping[str, Any]) -> Attempt:
+def open_attempt(
+    tx: Tx, live: Live, row: AttemptRow, files: Files, manifest: Mapping[str, Any], project_dir: str
+) -> Attempt:
     session = tx.get_session(row.session_id)
     params = decode(row.params)
     identity = Identity(
@@ -86,4 +94,5 @@ def open_attempt(tx: Tx, live: Live, row: AttemptRow, files: Files, manifest: Ma
         options=decode(row.options),
         builtins=builtin_variables(identity, params),
         manifest=manifest,
+        project_dir=project_dir,
     )

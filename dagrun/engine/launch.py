@@ -57,12 +57,9 @@ class Prepared:
 class Launcher:
     """Starts and ends the commands of this process's tries."""
 
-    def __init__(
-        self, store_id: str, state_dir: str, project_dir: str, executor: ProcessLike, workspaces: Workspaces
-    ) -> None:
+    def __init__(self, store_id: str, state_dir: str, executor: ProcessLike, workspaces: Workspaces) -> None:
         self.store_id = store_id
         self.state_dir = state_dir
-        self.project_dir = project_dir
         self.executor = executor
         self.workspaces = workspaces
         self.own_environment = dict(os.environ)
@@ -74,7 +71,7 @@ class Launcher:
         keep = one_of(call.context.params, call.context.local, "_keep", KEEP)
         key = f"{attempt.id}.{task.index}.{number}"
         place = task.index if form == "own" else index
-        workspace = self.workspaces.open(form, attempt.id, place, key, attempt.manifest)
+        workspace = self.workspaces.open(form, attempt.id, place, key, attempt)
         try:
             directory = inside(workspace.project, call.context.workdir)
         except TaskFailed:

@@ -1,12 +1,13 @@
-"""Attempts run by this process: `dagrun run` and `dagrun retry`.
+"""Attempts run by this process, in one loop in one thread: of `dagrun run`, of `dagrun retry`, of the daemon.
 
-One loop in one thread. A required workflow (`require>`) runs in the same loop as an attempt of its own. The loop ends when
-every attempt that it was given, or started itself, is done.
+A required workflow (`require>`) runs in the same loop as an attempt of its own. `run` ends when every attempt that it was
+given, or started itself, is done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from dagrun.core.config import merge
@@ -18,12 +19,14 @@ from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt, open_attempt
 from dagrun.engine.launch import Launcher
 from dagrun.engine.owners import Ownership
-from dagrun.engine.submit import Submission, new_uuid, submit
+from dagrun.engine.submit import Submission, new_uuid, process, submit
+from dagrun.engine.turn import Live
 from dagrun.engine.worker import Observer, Report, Worker, machine_clock
 from dagrun.errors import NotFound, TaskFailed, UserError
 from dagrun.plugins.operator import Child
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
 
+RUN_TIME = "run_time"  # in an attempt's options: when it was to start, where that isn't when it was made
 PROJECT_PARAMS = "project_params"  # in an attempt's options: what `-p` gave, which required workflows see too
 
 
@@ -33,6 +36,7 @@ class Revision(NamedTuple):
     row: RevisionRow
     files: Any
     manifest: Mapping[str, Any]
+    directory: str  # of the project
     workflow: Callable[[str], Workflow]  # by name; raises NotFound
 
 
@@ -43,41 +47,55 @@ class Local:
         state_dir: str,
         launcher: Launcher,
         observer: Observer,
-        revision: Revision,
         *,
         slots: int,
         secret_value: Callable[[str], str | None],
         schedule_params: Callable[[Workflow, int], Mapping[str, Any]],
         clock: Callable[[], int] = machine_clock,
+        daemon: bool = False,
     ) -> None:
         self.store = store
         self.state_dir = state_dir
-        self.revision = revision
+        self.daemon = daemon
+        self.revisions: dict[int, Revision] = {}
         self.schedule_params = schedule_params
         self.observer = observer
         self.owned: dict[int, Ownership] = {}
-        self.alarms: list[tuple[int, Attempt, Alarm]] = []
+        self.alarms: list[tuple[int, int, Alarm]] = []
         self.worker = Worker(
             store, launcher, observer, slots=slots, secret_value=secret_value, start_required=self.require, clock=clock
         )
 
     # -- starting
 
-    def submit(self, wanted: Submission, guard: Callable[[Tx], None] = lambda _: None) -> Attempt:
+    def submit(self, wanted: Submission, revision: Revision, guard: Callable[[Tx], None] = lambda _: None) -> Attempt:
         """Make the attempt and take it on, in one transaction; `guard` may look at the store first, and refuse."""
         with self.store.transaction() as tx:
             guard(tx)
-            return self.submit_in(tx, wanted)
+            return self.submit_in(tx, wanted, revision)
 
-    def submit_in(self, tx: Tx, wanted: Submission) -> Attempt:
-        alarm = alarm_of(wanted.workflow, tx.now)
+    def submit_in(self, tx: Tx, wanted: Submission, revision: Revision) -> Attempt:
+        alarm_of(wanted.workflow, tx.now)  # a bad one is refused before anything is written
+        row, live = submit(tx, self.filled(wanted), self.process())
+        return self.take_on(tx, row, live, revision)
+
+    def filled(self, wanted: Submission) -> Submission:
+        """With the parameters that its schedule gives to a session."""
         params = {**wanted.params, **self.schedule_params(wanted.workflow, wanted.session_time)}
-        row, live = submit(tx, wanted._replace(params=params), self.state_dir)
-        # Before the row can be seen: who sees it running finds the lock taken.
-        self.owned[row.id] = Ownership(self.state_dir, row.id)
-        attempt = open_attempt(tx, live, row, self.revision.files, self.revision.manifest)
-        if alarm:
-            self.alarms.append((alarm.at, attempt, alarm))
+        return wanted._replace(params=params)
+
+    def process(self) -> Mapping[str, Any]:
+        return process(self.state_dir, daemon=self.daemon)
+
+    def take_on(self, tx: Tx, row: AttemptRow, live: Live, revision: Revision) -> Attempt:
+        """Work on an attempt from now on."""
+        if not self.daemon:  # before the row can be seen: who sees it running finds the lock taken
+            self.owned[row.id] = Ownership(self.state_dir, row.id)
+        attempt = open_attempt(tx, live, row, revision.files, revision.manifest, revision.directory)
+        self.revisions[row.id] = revision
+        alarm = alarm_of(live.workflow, int(attempt.options.get(RUN_TIME, row.created_at)))
+        if alarm and not has_rung(attempt):
+            heappush(self.alarms, (alarm.at, row.id, alarm))
         self.worker.add(attempt)
         return attempt
 
@@ -86,16 +104,25 @@ class Local:
     def run(self) -> None:
         """Until all attempts are done."""
         while self.worker.attempts:
-            self.ring()
-            seconds = self.worker.poll()
-            self.let_go()
-            pause = self.observer.tick()
+            seconds = self.poll()
             if self.worker.attempts:
-                self.worker.wait(min(self.until_alarm(seconds), pause))
+                self.worker.wait(seconds)
+
+    def poll(self) -> float:
+        """One pass; the seconds until the next one."""
+        self.ring()
+        seconds = self.worker.poll()
+        self.let_go()
+        return min(self.until_alarm(seconds), self.observer.tick())
 
     def cancel(self, reason: str) -> None:
         """Ask every attempt to end; the loop goes on until they have."""
         for attempt in self.worker.attempts.values():
+            self.worker.reports.append(Report(attempt, Canceled(reason)))
+
+    def cancel_one(self, attempt_id: int, reason: str) -> None:
+        attempt = self.worker.attempts.get(attempt_id)
+        if attempt is not None:
             self.worker.reports.append(Report(attempt, Canceled(reason)))
 
     def hurry(self) -> None:
@@ -103,21 +130,26 @@ class Local:
         self.worker.hurry()
 
     def let_go(self) -> None:
-        for attempt_id in list(self.owned):
-            if attempt_id not in self.worker.attempts:
-                self.owned.pop(attempt_id).release()
+        """Of attempts that are done."""
+        while self.worker.over:
+            attempt_id = self.worker.over.pop()
+            del self.revisions[attempt_id]
+            owned = self.owned.pop(attempt_id, None)
+            if owned:
+                owned.release()
 
     def ring(self) -> None:
         """Agreements on time (`sla`) that are overdue (spec/language 8)."""
         now = self.worker.now()
-        for entry in [entry for entry in self.alarms if entry[0] <= now]:
-            self.alarms.remove(entry)
-            if entry[1].id in self.worker.attempts:
-                self.worker.reports.append(Report(entry[1], entry[2].event()))
+        while self.alarms and self.alarms[0][0] <= now:
+            _, attempt_id, alarm = heappop(self.alarms)
+            if attempt_id in self.worker.attempts:
+                self.worker.reports.append(Report(self.worker.attempts[attempt_id], alarm.event()))
 
     def until_alarm(self, seconds: float) -> float:
-        now = self.worker.now()
-        return max(0.0, min([seconds, *((at - now) / 1_000_000 for at, _, _ in self.alarms)]))
+        if not self.alarms:
+            return seconds
+        return max(0.0, min(seconds, (self.alarms[0][0] - self.worker.now()) / 1_000_000))
 
     # -- require>
 
@@ -135,7 +167,8 @@ class Local:
         if project is not None and str(project) not in (str(parent.session.project_id), "default"):
             raise TaskFailed(f"Dependent project not found: {project}", "dependent_missing")
         try:
-            found = self.revision.workflow(workflow)
+            revision = self.revisions[parent.id]
+            found = revision.workflow(workflow)
         except NotFound:
             raise TaskFailed(f"Dependent workflow not found: {workflow}", "dependent_missing") from None
         except UserError as problem:
@@ -146,7 +179,7 @@ class Local:
         wanted = Submission(
             workflow=found,
             project_id=parent.session.project_id,
-            revision=self.revision.row,
+            revision=revision.row,
             session_time=whole_seconds(at),
             params=merge(project_params, params),
             retry_name=retry_name or "",
@@ -161,7 +194,11 @@ class Local:
             row = tx.find_attempt(session.id, retry_name) if retry_name else tx.newest_attempt_of_session(session.id)
             if row is not None:
                 return child_of(row, started=False)
-            return child_of(self.submit_in(tx, wanted).row, started=True)
+            return child_of(self.submit_in(tx, wanted, revision).row, started=True)
+
+
+def has_rung(attempt: Attempt) -> bool:
+    return any(task.spec.name.startswith("^sla") for task in attempt.tree.members(attempt.tree.root))
 
 
 def child_of(row: AttemptRow, *, started: bool) -> Child:

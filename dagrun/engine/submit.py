@@ -33,18 +33,23 @@ class Submission(NamedTuple):
     resumed_from: int | None = None
 
 
-def submit(tx: Tx, wanted: Submission, state_dir: str | None = None) -> tuple[AttemptRow, Live]:
-    """Make the attempt, run from that directory. Raises Conflict when its session has one of that retry name,
-    LimitExceeded: too many tasks.
+def submit(tx: Tx, wanted: Submission, owner: Mapping[str, Any] = NOTHING) -> tuple[AttemptRow, Live]:
+    """Make the attempt and its tasks. Raises Conflict when its session has one of that retry name, LimitExceeded: too
+    many tasks.
     """
-    limit = int(wanted.options.get("task_limit", TASK_LIMIT))
+    return start(tx, insert(tx, wanted, owner), wanted)
+
+
+def insert(tx: Tx, wanted: Submission, owner: Mapping[str, Any]) -> AttemptRow:
+    """The attempt without its tasks: it waits for its turn until `start`. Raises as `submit`."""
+    limit = task_limit(wanted.options)
     if len(wanted.workflow.nodes) > limit:
         raise LimitExceeded(
             f"Too many tasks. Limit: {limit}, in {wanted.workflow.file or wanted.workflow.name}: "
             f"{len(wanted.workflow.nodes)}; split the workflow"
         )
     session = tx.ensure_session(wanted.project_id, wanted.workflow.name, wanted.session_time, new_uuid())
-    row = tx.insert_attempt(
+    return tx.insert_attempt(
         AttemptRow(
             id=0,
             session_id=session.id,
@@ -58,16 +63,17 @@ def submit(tx: Tx, wanted: Submission, state_dir: str | None = None) -> tuple[At
             params=encode(wanted.params),
             options=encode(wanted.options),
             resumed_from=wanted.resumed_from,
-            owner=encode(owner(state_dir)),
+            owner=encode(owner),
             error=None,
             created_at=tx.now,
             finished_at=None,
         )
     )
-    return start(tx, row, wanted, limit)
 
 
-def start(tx: Tx, row: AttemptRow, wanted: Submission, limit: int) -> tuple[AttemptRow, Live]:
+def start(tx: Tx, row: AttemptRow, wanted: Submission) -> tuple[AttemptRow, Live]:
+    """The tasks of an attempt that has none yet."""
+    limit = task_limit(wanted.options)
     tree = build_tree(wanted.workflow, wanted.plan, wanted.resumed_from)
     tree.task_limit = limit
     first = step(tree, [Started()], tx.now)
@@ -87,6 +93,10 @@ def start(tx: Tx, row: AttemptRow, wanted: Submission, limit: int) -> tuple[Atte
     return row, Live(row.id, wanted.workflow, limit, tree, row)
 
 
+def task_limit(options: Mapping[str, Any]) -> int:
+    return int(options.get("task_limit", TASK_LIMIT))
+
+
 def new_uuid() -> str:
     """A random UUID (RFC 9562, version 4). The standard library's module takes 4 ms to import."""
     raw = bytearray(os.urandom(16))
@@ -96,6 +106,9 @@ def new_uuid() -> str:
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
-def owner(state_dir: str | None) -> dict[str, Any]:
-    """Who runs the attempt: shown to people; whether it lives is told by its lock file alone, in that directory."""
-    return {"host": os.uname().nodename, "pid": os.getpid(), "state_dir": state_dir and os.path.abspath(state_dir)}
+def process(state_dir: str | None, *, daemon: bool = False) -> dict[str, Any]:
+    """Who runs the attempt: shown to people. Whether a process lives is told by its lock file alone, in that directory;
+    the attempts of a daemon outlive its process.
+    """
+    found = {"host": os.uname().nodename, "pid": os.getpid(), "state_dir": state_dir and os.path.abspath(state_dir)}
+    return {**found, "daemon": True} if daemon else found

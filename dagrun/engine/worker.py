@@ -25,6 +25,7 @@ from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
 from dagrun.engine.attempt import Attempt
+from dagrun.engine.hunger import Hunger
 from dagrun.engine.launch import Launcher, if_full_says_so
 from dagrun.engine.tries import Try, record, without_secrets
 from dagrun.engine.turn import Turn, take_turn
@@ -103,6 +104,11 @@ class Worker:
         self.changes = store.changes()
         self.looked_at = time.monotonic()
         self.wanted: set[int] = set()  # attempts whose next turn is due now
+        self.over: list[int] = []  # attempts that are done, for whoever gave them to us
+        self.waiting: dict[int, list[tuple[int, int]]] = {}  # attempt → (attempt, task) that wait for its end
+        self.hungry = Hunger()
+        self.fed: int | None = None  # the attempt that gets the free slots in its next turn
+        self.dues: list[tuple[int, int]] = []  # when, and which attempt has a task that is due then
         self.hurried = False
 
     # -- one pass
@@ -121,7 +127,7 @@ class Worker:
             self.collect()
             self.look_at_clock()
             self.look_around()
-            while self.reports or self.wanted:
+            while self.reports or self.wanted or self.feed():
                 self.report()
                 self.tidy()
         except BaseException:
@@ -178,10 +184,8 @@ class Worker:
             for held in [held for held in self.tries.values() if held.stopped]:
                 self.look_at(held)
         wall = self.now()
-        for attempt in self.attempts.values():
-            due = attempt.tree.next_due() if attempt.live.tree else 0
-            if due is not None and due <= wall:
-                self.wanted.add(attempt.id)
+        while self.dues and self.dues[0][0] <= wall:
+            self.wanted.add(heappop(self.dues)[1])
 
     def look_around(self) -> None:
         """Another process may have changed an attempt: a kill."""
@@ -202,11 +206,8 @@ class Worker:
         ticking = self.launcher.executor.tick(now)
         if ticking is not None:
             delays.append(ticking)
-        wall = self.now()
-        for attempt in self.attempts.values():
-            due = attempt.tree.next_due() if attempt.live.tree else wall
-            if due is not None:
-                delays.append((due - wall) / SECOND)
+        if self.dues:
+            delays.append((self.dues[0][0] - self.now()) / SECOND)
         return max(0.0, min(delays))
 
     # -- turns
@@ -222,6 +223,14 @@ class Worker:
             if attempt_id in self.attempts:
                 self.turn(self.attempts[attempt_id], group)
 
+    def feed(self) -> bool:
+        """Free slots go to the attempt that is first in the queue for them."""
+        if not self.hungry or len(self.tries) >= self.slots:
+            return False
+        self.fed = self.hungry.pop()
+        self.wanted.add(self.fed)
+        return True
+
     def turn(self, attempt: Attempt, reports: Sequence[Report]) -> None:
         """One turn, and what follows from it: tasks to start, to stop, an attempt that ended."""
         try:
@@ -236,13 +245,26 @@ class Worker:
         self.stop_what_shall_end(attempt)
         if turn.done:
             self.attempt_ended(attempt)
+        else:
+            self.note_needs(attempt, turn)
+
+    def note_needs(self, attempt: Attempt, turn: Turn) -> None:
+        """When the attempt has a task that is due, and whether it has one that found no slot."""
+        due = turn.tree.next_due()
+        if due is not None and due != attempt.due:
+            heappush(self.dues, (due, attempt.id))
+        attempt.due = due
+        if turn.tree.ready and turn.tree.claimable(1):
+            self.hungry.add(attempt.id, self.now(), attempt.priority)
 
     def take_turn(self, attempt: Attempt, reports: Sequence[Report]) -> Turn:
+        ours = not self.hungry or self.fed == attempt.id  # else others are ahead in the queue for slots
+        self.fed = None
         return take_turn(
             self.store,
             attempt.live,
             [one.event for one in reports],
-            claim=max(0, self.slots - len(self.tries)),
+            claim=max(0, self.slots - len(self.tries)) if ours else 0,
             lease=self.lease,
             tries=[one.row for one in reports if one.row],
         )
@@ -273,12 +295,13 @@ class Worker:
         if any(held.attempt is attempt for held in self.tries.values()):
             return  # told to end, and not gone yet
         del self.attempts[attempt.id]
+        self.over.append(attempt.id)
         self.later.append(lambda: self.close(attempt.id))
-        for other in self.attempts.values():
-            for index, waits_for in list(other.waits_for.items()):
-                if waits_for == attempt.id:
-                    del other.waits_for[index]
-                    self.reports.append(Report(other, Woken(index)))
+        for waiting, index in self.waiting.pop(attempt.id, ()):
+            other = self.attempts.get(waiting)
+            if other is not None and other.waits_for.get(index) == attempt.id:
+                del other.waits_for[index]
+                self.reports.append(Report(other, Woken(index)))
 
     def close(self, attempt_id: int) -> None:
         warning = self.launcher.attempt_ended(attempt_id)
@@ -302,7 +325,7 @@ class Worker:
             write=lambda text: self.write(held, text),
             warned=lambda text: self.later.append(lambda: self.observer.warned(text)),
             start_required=lambda workflow, **wanted: self.start_required(attempt, workflow, **wanted),
-            project_dir=self.launcher.project_dir,
+            project_dir=attempt.project_dir,
             now=now,
         )
         call = calls.prepare(attempt, task, around)
@@ -382,6 +405,7 @@ class Worker:
         self.later.append(lambda: self.clean_up(held, task, failed=isinstance(outcome, Failure)))
         if held.call and held.call.waits_for is not None:
             held.attempt.waits_for[held.index] = held.call.waits_for
+            self.waiting.setdefault(held.call.waits_for, []).append((held.attempt.id, held.index))
         row = record(held, outcome, self.now(), self.launcher.relative(held.log) if held.wrote else None)
         self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), row))
 

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from dagrun.errors import TaskFailed
 from dagrun.project.archive import object_path
@@ -133,11 +133,19 @@ def is_cache(path: str) -> bool:
     return path.endswith(".pyc") or "__pycache__/" in path
 
 
+class Source(Protocol):
+    """What a workspace is filled from: a revision, and the real project."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]: ...
+    @property
+    def project_dir(self) -> str: ...
+
+
 @dataclass(slots=True)
 class Workspaces:
-    """Makes workspaces. `project_dir` is the real project, `state_dir` where all the rest lies."""
+    """Makes workspaces below `state_dir`."""
 
-    project_dir: str
     state_dir: str
     shared: dict[tuple[int, int], str] = field(default_factory=dict)
     pool: list[Workspace] = field(default_factory=list)  # ready to be used again, all filled from `pooled_from`
@@ -148,11 +156,11 @@ class Workspaces:
     def work(self) -> str:
         return os.path.join(self.state_dir, "work")
 
-    def open(self, form: str, attempt: int, index: int, key: str, manifest: Mapping[str, Any]) -> Workspace:
+    def open(self, form: str, attempt: int, index: int, key: str, source: Source) -> Workspace:
         """The workspace of a try, filled. `index` is where `_workspace` stands; `key` is the try's. Raises OSError."""
         top = os.path.join(self.work, key)
         if form == "own":
-            pooled = self.from_pool(top, manifest)
+            pooled = self.from_pool(top, source.manifest)
             if pooled is not None:
                 return pooled
         self.make(top)
@@ -160,11 +168,11 @@ class Workspaces:
             if form == "own":
                 project = os.path.join(top, "project")
                 os.mkdir(project)
-                self.fill(project, manifest)
+                self.fill(project, source)
                 return Workspace(project, top, entries_below(project), self.pool)
             if form == "shared":
-                return Workspace(self.open_shared(attempt, index, manifest), top)
-            return Workspace(self.project_dir, top)
+                return Workspace(self.open_shared(attempt, index, source), top)
+            return Workspace(source.project_dir, top)
         except BaseException:
             remove_tree(top)
             raise
@@ -200,13 +208,13 @@ class Workspaces:
         os.mkdir(os.path.join(top, "io"), 0o700)
         os.mkdir(os.path.join(top, "io", "tmp"))
 
-    def open_shared(self, attempt: int, index: int, manifest: Mapping[str, Any]) -> str:
+    def open_shared(self, attempt: int, index: int, source: Source) -> str:
         directory = self.shared.get((attempt, index))
         if directory is None:
             directory = os.path.join(self.work, f"{attempt}.{index}.shared")
             os.mkdir(directory)
             try:
-                self.fill(directory, manifest)
+                self.fill(directory, source)
             except BaseException:
                 remove_tree(directory)
                 raise
@@ -218,11 +226,11 @@ class Workspaces:
         for key in [key for key in self.shared if key[0] == attempt]:
             remove_tree(self.shared.pop(key))
 
-    def fill(self, target: str, manifest: Mapping[str, Any]) -> None:
+    def fill(self, target: str, source: Source) -> None:
         """The files of the revision are in `target`."""
         objects = os.path.join(self.state_dir, "objects")
         made = {""}
-        for path, entry in manifest.items():
+        for path, entry in source.manifest.items():
             directory = path.rpartition("/")[0]
             if directory not in made:
                 os.makedirs(os.path.join(target, directory), exist_ok=True)
@@ -231,7 +239,7 @@ class Workspaces:
             if entry[0] == "file":
                 self.copy(object_path(objects, entry[1]), place, entry[2])
             else:
-                os.symlink(entry[1] if entry[0] == "link" else os.path.join(self.project_dir, path), place)
+                os.symlink(entry[1] if entry[0] == "link" else os.path.join(source.project_dir, path), place)
 
     def copy(self, source: str, target: str, mode: int) -> None:
         from_ = os.open(source, os.O_RDONLY)

@@ -146,10 +146,12 @@ def ignored_in(directory: str) -> Ignored:
 # -- snapshots
 
 
-def snapshot(directory: str, state_dir: str) -> tuple[str, Manifest]:
-    """The project as it is now. Raises UserError for a file that can't be read."""
+def snapshot(directory: str, state_dir: str, index_name: str = "index") -> tuple[str, Manifest]:
+    """The project as it is now. Each project of a state directory has an index of its own. Raises UserError for a file
+    that can't be read.
+    """
     objects = os.path.join(state_dir, "objects")
-    index_path = os.path.join(state_dir, "index.json")
+    index_path = os.path.join(state_dir, f"{index_name}.json")
     index = read_index(index_path)
     fresh: dict[str, list[Any]] = {}
     manifest: Manifest = {}

@@ -12,7 +12,9 @@ import posixpath
 from collections.abc import Callable
 from typing import Protocol
 
+from dagrun.core.compiler import compile_workflow
 from dagrun.core.config import Map
+from dagrun.core.workflow import Workflow
 from dagrun.core.yaml import decode, load, resolve_include
 from dagrun.errors import NotFound, UserError, WorkflowError
 
@@ -106,6 +108,11 @@ def workflow_file(files: Files, name: str) -> str:
         if f"{name}{suffix}" in paths:
             return f"{name}{suffix}"
     raise NotFound("workflow", name, [name_of(path) for path in paths if path.endswith(".dig") and "/" not in path])
+
+
+def compile_file(files: Files, path: str) -> Workflow:
+    """One workflow of a project. Raises WorkflowError, FileNotFoundError."""
+    return compile_workflow(name_of(path), load_config(files, path))
 
 
 def load_config(files: Files, path: str) -> Map:

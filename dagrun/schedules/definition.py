@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, tzinfo
-from typing import Any, NamedTuple, NoReturn
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, NoReturn
 
 from dagrun.core.compiler import place_of
 from dagrun.core.config import Map, Params, suggest
-from dagrun.core.decide import MODES, OVERLAPS, Policy
+from dagrun.core.decide import MODES, OVERLAPS, Planned, Policy
 from dagrun.core.schedule import END, Schedule, resolve
 from dagrun.core.session import SECOND, format_time
 from dagrun.core.workflow import Workflow
@@ -23,14 +23,6 @@ COMMON = ("start", "end", "skip_on_overtime", "skip_delayed_by", "jitter", "dst"
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 LAST_DAY = datetime(9990, 1, 1)  # a schedule ends by itself before
 EXAMPLE = 'write, for example,  schedule: {daily>: "07:00:00"}'
-
-
-class Planned(NamedTuple):
-    """One schedule of a workflow. `text` changes when anything of its definition does."""
-
-    schedule: Schedule
-    policy: Policy
-    text: str
 
 
 def schedules_of(workflow: Workflow, *, strict: bool = True) -> list[Planned]:
@@ -57,7 +49,7 @@ def planned(workflow: Workflow, config: Any, strict: bool, common: tuple[str, ..
     place = zone(zone_name)
     given = {name: config[name] for name in kind.options if name in config}
     try:
-        parsed = kind.parse(config[key], Options(place, given, clock_change(config.get("dst"))))
+        parsed = kind.parse(config[key], Options(clock_of(zone_name, place), given, clock_change(config.get("dst"))))
     except ValueError as problem:
         text = f"{key} {problem}" if not str(problem).startswith((key, "dst")) else str(problem)
         refuse(workflow, config, key, text, None)
@@ -65,6 +57,13 @@ def planned(workflow: Workflow, config: Any, strict: bool, common: tuple[str, ..
     schedule = Schedule(parsed.instants, place, parsed.delay_seconds * SECOND, start, end)
     text = json.dumps([zone_name, config], ensure_ascii=False, separators=(",", ":"), default=str)
     return Planned(schedule, policy_of(workflow, config), text)
+
+
+def clock_of(zone_name: str, place: tzinfo) -> tzinfo:
+    """The clock that sessions are found by. Digdag's doesn't know `UTC+9`, and takes it for UTC: session times are those
+    of UTC then, written with the offset.
+    """
+    return UTC if re.match(r"UTC?[+-]", zone_name) else place
 
 
 def own_zone(workflow: Workflow, config: Mapping[str, Any]) -> str:

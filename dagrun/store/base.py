@@ -134,6 +134,7 @@ class ScheduleRow(NamedTuple):
     last_session: int | None  # the last one that was started
     disabled_at: int | None
     disabled_until: int | None
+    skip_before: int | None  # sessions that should have run before are skipped: its end came first, and was moved
     note: str | None  # why it was put off
     created_at: int
     updated_at: int

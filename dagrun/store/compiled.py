@@ -277,27 +277,27 @@ SQLITE = Statements(
     """,
     insert_schedule="""
         INSERT INTO schedules (project_id, workflow, position, revision_id, definition, next_session,
-        next_run, planned_run, last_session, disabled_at, disabled_until, note, created_at, updated_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+        next_run, planned_run, last_session, disabled_at, disabled_until, skip_before, note, created_at,
+        updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
     """,
     save_schedule="""
         UPDATE schedules SET revision_id=?, definition=?, next_session=?, next_run=?, planned_run=?,
-        last_session=?, disabled_at=?, disabled_until=?, note=?, created_at=?, updated_at=? WHERE
-        schedules.id = ?
+        last_session=?, disabled_at=?, disabled_until=?, skip_before=?, note=?, created_at=?, updated_at=?
+        WHERE schedules.id = ?
     """,
     delete_schedule="DELETE FROM schedules WHERE schedules.id = ?",
     list_schedules="""
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
-        schedules.note, schedules.created_at, schedules.updated_at
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules ORDER BY schedules.project_id, schedules.workflow, schedules.position
     """,
     list_schedules_of="""
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
-        schedules.note, schedules.created_at, schedules.updated_at
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.project_id = ? ORDER BY schedules.project_id, schedules.workflow, schedules.position
     """,
@@ -305,7 +305,7 @@ SQLITE = Statements(
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
-        schedules.note, schedules.created_at, schedules.updated_at
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.disabled_at IS NULL AND schedules.next_run <= ? ORDER BY schedules.next_run,
         schedules.id
@@ -320,7 +320,7 @@ SQLITE = Statements(
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
-        schedules.note, schedules.created_at, schedules.updated_at
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.id = ?
     """,
@@ -587,28 +587,28 @@ POSTGRESQL = Statements(
     """,
     insert_schedule="""
         INSERT INTO schedules (project_id, workflow, position, revision_id, definition, next_session,
-        next_run, planned_run, last_session, disabled_at, disabled_until, note, created_at, updated_at)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING
-        schedules.id
+        next_run, planned_run, last_session, disabled_at, disabled_until, skip_before, note, created_at,
+        updated_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO
+        NOTHING RETURNING schedules.id
     """,
     save_schedule="""
         UPDATE schedules SET revision_id=%s, definition=%s, next_session=%s, next_run=%s, planned_run=%s,
-        last_session=%s, disabled_at=%s, disabled_until=%s, note=%s, created_at=%s, updated_at=%s WHERE
-        schedules.id = %s
+        last_session=%s, disabled_at=%s, disabled_until=%s, skip_before=%s, note=%s, created_at=%s,
+        updated_at=%s WHERE schedules.id = %s
     """,
     delete_schedule="DELETE FROM schedules WHERE schedules.id = %s",
     list_schedules="""
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
-        schedules.note, schedules.created_at, schedules.updated_at
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules ORDER BY schedules.project_id, schedules.workflow, schedules.position
     """,
     list_schedules_of="""
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
-        schedules.note, schedules.created_at, schedules.updated_at
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.project_id = %s ORDER BY schedules.project_id, schedules.workflow,
         schedules.position
@@ -617,7 +617,7 @@ POSTGRESQL = Statements(
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
-        schedules.note, schedules.created_at, schedules.updated_at
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.disabled_at IS NULL AND schedules.next_run <= %s ORDER BY schedules.next_run,
         schedules.id
@@ -632,7 +632,7 @@ POSTGRESQL = Statements(
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
-        schedules.note, schedules.created_at, schedules.updated_at
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.id = %s FOR UPDATE
     """,

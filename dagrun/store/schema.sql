@@ -195,6 +195,7 @@ CREATE TABLE schedules (
     last_session INTEGER,
     disabled_at INTEGER,
     disabled_until INTEGER,
+    skip_before INTEGER,
     note TEXT,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,

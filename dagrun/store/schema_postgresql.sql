@@ -181,6 +181,7 @@ CREATE TABLE schedules (
     last_session BIGINT,
     disabled_at BIGINT,
     disabled_until BIGINT,
+    skip_before BIGINT,
     note TEXT COLLATE "C",
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,

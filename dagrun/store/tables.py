@@ -240,6 +240,7 @@ schedules = Table(
     _int("last_session", null=True),
     _int("disabled_at", null=True),
     _int("disabled_until", null=True),
+    _int("skip_before", null=True),
     _text("note", null=True),
     _int("created_at"),
     _int("updated_at"),

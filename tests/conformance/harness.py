@@ -14,7 +14,7 @@ from typing import Any
 
 from dagrun.cli.opened import Opened
 from dagrun.cli.resuming import declared_files, old_side
-from dagrun.cli.running import compile_file, revision_of, schedule_params, store_revision
+from dagrun.cli.running import revision_of, schedule_params, store_revision
 from dagrun.core.events import Canceled
 from dagrun.core.resume import Side, Wish, plan
 from dagrun.core.session import parse_full_time, whole_seconds
@@ -32,7 +32,7 @@ from dagrun.logs.files import read
 from dagrun.plugins import registry
 from dagrun.plugins.operator import Again, Operator, Subtasks, Succeeded, TaskFailed
 from dagrun.project.archive import Directory, snapshot
-from dagrun.project.loader import workflow_files
+from dagrun.project.loader import compile_file, workflow_files
 from dagrun.secrets.mask import Masker
 from dagrun.store.sql import open_store
 
@@ -257,7 +257,8 @@ class Project:
                 options={"task_limit": 1000, **(options or {})},
                 plan=made,
                 resumed_from=old.id if old else None,
-            )
+            ),
+            self.revision,
         )
         self.attempts.append(attempt)
         self.locals[attempt.id] = local
@@ -276,16 +277,14 @@ class Project:
         launcher = Launcher(
             self.store.id,
             self.opened.state_dir,
-            str(self.directory),
             ProcessExecutor(Masker),
-            Workspaces(str(self.directory), self.opened.state_dir),
+            Workspaces(self.opened.state_dir),
         )
         local = JumpingLocal(
             self.store,
             self.opened.state_dir,
             launcher,
             self.recorder,
-            self.revision,
             slots=16,
             secret_value=lambda key: None,
             schedule_params=schedule_params,

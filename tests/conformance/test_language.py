@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from dagrun.cli import invoke
-from dagrun.cli.running import compile_file
 from dagrun.core.events import Canceled
 from dagrun.engine.turn import Live, take_turn
 from dagrun.errors import Conflict, LimitExceeded, UserError, WorkflowError
 from dagrun.project.archive import Directory
-from dagrun.project.loader import workflow_files
+from dagrun.project.loader import compile_file, workflow_files
 from tests.conformance.differences import DIFFERENT
 from tests.conformance.harness import Project, Result, operators_registered, write_files
 

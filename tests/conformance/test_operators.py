@@ -16,12 +16,15 @@ from dagrun.cli import invoke
 from dagrun.store.sql import open_store
 from tests.conformance.differences import DIFFERENT
 from tests.conformance.harness import Project, Result, operators_registered, write_files
+from tests.conformance.servers import Servers, judge_servers, servers_of
 
 SECTIONS = {
     "general", "call", "loop", "for_each", "for_range", "if", "fail, echo, wait", "control, more", "require", "sh", "py",
-    "rb", "workspace",
+    "rb", "workspace", "http", "http_call", "mail",
 }  # fmt: skip
-OUT_OF_REACH = {"docker", "docker-stub", "ecs-stub", "kubernetes-stub", "http-stub", "smtp-stub", "postgres"}
+OUT_OF_REACH = {"docker", "docker-stub", "ecs-stub", "kubernetes-stub", "postgres"}
+STUBS = {"http-stub", "smtp-stub"}
+PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY")
 
 CASES = [
     case
@@ -41,20 +44,20 @@ def operators_of_the_cases() -> Iterator[None]:
 
 
 def need(case: Mapping[str, Any]) -> None:
-    for program in case.get("needs", ()):
+    for program in set(case.get("needs", ())) - STUBS:
         if shutil.which(program) is None:
             if os.environ.get("CI") == "true":
                 pytest.fail(f"{case['id']} needs {program}, which is not installed")
             pytest.skip(f"{program} is not installed")
 
 
-def fill(value: Any, project: Path) -> Any:
+def fill(value: Any, project: Path, servers: Servers) -> Any:
     """The placeholders of the cases."""
     if isinstance(value, str):
-        return value.replace("{{PROJECT}}", str(project)).replace("{{X200000}}", "x" * 200_000)
+        return servers.fill(value).replace("{{PROJECT}}", str(project)).replace("{{X200000}}", "x" * 200_000)
     if isinstance(value, dict):
-        return {key: fill(item, project) for key, item in value.items()}
-    return [fill(item, project) for item in value] if isinstance(value, list) else value
+        return {key: fill(item, project, servers) for key, item in value.items()}
+    return [fill(item, project, servers) for item in value] if isinstance(value, list) else value
 
 
 def expected(case: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,29 +69,43 @@ def test_a_local_run(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.M
     need(case)
     project = tmp_path / "p"
     project.mkdir()
-    write_files(project, fill(case["files"], project))
-    home = tmp_path / "home"
+    with servers_of(case) as servers:
+        prepare(fill({**case, "stubs": {}}, project, servers), project, monkeypatch)
+        started = time.monotonic()
+        code = invoke(arguments_of(case, tmp_path))
+        seconds = time.monotonic() - started
+    out, err = capfd.readouterr()
+    judge(expected(case), code, out, err, seconds, project)
+    judge_servers(expected(case), servers)
+
+
+def prepare(case: Mapping[str, Any], project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project, the secrets, the settings, the environment."""
+    write_files(project, case["files"])
+    home = project.parent / "home"
     (home / "secrets").mkdir(parents=True)
     for key, value in case.get("secrets", {}).items():
         (home / "secrets" / key).write_text(value)
+    (home / "config").write_text("".join(f"{key} = {value}\n" for key, value in case.get("config", {}).items()))
     monkeypatch.setenv("DAGRUN_CONFIG_HOME", str(home))
+    for name in PROXIES:  # of the machine that runs the tests
+        monkeypatch.delenv(name, raising=False)
     for name, value in case.get("process_env", {}).items():
-        monkeypatch.setenv(name, fill(value, project))
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("dagrun.cli.run.TASK_LIMIT", 1000)
     monkeypatch.chdir(project)
+
+
+def arguments_of(case: Mapping[str, Any], directory: Path) -> list[str]:
     arguments = ["run", "w.dig", "--session", "2026-01-02 03:04:05"]
     if case.get("in_place"):
         arguments.append("--in-place")
     for key, value in case.get("cli_params", {}).items():
         arguments += ["-p", f"{key}={value}"]
     if case.get("params"):
-        (tmp_path / "params.json").write_text(json.dumps(case["params"]))
-        arguments += ["-P", str(tmp_path / "params.json")]
-    monkeypatch.setattr("dagrun.cli.run.TASK_LIMIT", 1000)
-    started = time.monotonic()
-    code = invoke(arguments)
-    seconds = time.monotonic() - started
-    out, err = capfd.readouterr()
-    judge(expected(case), code, out, err, seconds, project)
+        (directory / "params.json").write_text(json.dumps(case["params"]))
+        arguments += ["-P", str(directory / "params.json")]
+    return arguments
 
 
 def judge(expect: Mapping[str, Any], code: int, out: str, err: str, seconds: float, project: Path) -> None:

@@ -234,7 +234,7 @@ def after(found: Alarm, now: str = "2024-03-10T00:00:00Z") -> int:
 @pytest.mark.parametrize(
     ("sla", "seconds"),
     [("{duration: '00:00:01'}", 1), ("{duration: '1:30'}", 5400), ("{duration: '30:00:00'}", 108_000),
-     ("{time: '00:00'}", 86_400), ("{time: '23:59:59'}", 86_399), ("{time: '9:05'}", 32_700)],
+     ("{time: '00:00'}", 0), ("{time: '24:00'}", 86_400), ("{duration: '1:2'}", 3720), ("{time: '23:59:59'}", 86_399), ("{time: '9:05'}", 32_700)],
 )  # fmt: skip
 def test_an_alarm_has_a_time_or_a_duration(sla, seconds):
     assert after(alarm(sla)) == seconds
@@ -246,7 +246,7 @@ def test_an_alarm_in_an_hour_that_does_not_exist_comes_after_the_gap():
 
 
 @pytest.mark.parametrize(
-    "sla", ["{}", "3", "[1]", "{time: '1:00', duration: '1:00'}", "{time: soon}", "{time: '1:2'}", "{time: '\u0661:20'}", "{duration: '1h'}",
+    "sla", ["{}", "3", "[1]", "{time: '1:00', duration: '1:00'}", "{time: soon}", "{time: '\u0661:20'}", "{duration: '1h'}",
             "{duration: -1}", "{time: [1]}", "{time: null}"]
 )  # fmt: skip
 def test_an_alarm_of_another_form_is_a_mistake_of_the_file(sla):

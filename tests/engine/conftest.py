@@ -10,7 +10,7 @@ import pytest
 from dagrun.core.compiler import compile_workflow
 from dagrun.core.workflow import Workflow
 from dagrun.core.yaml import load
-from dagrun.engine.submit import Submission, submit
+from dagrun.engine.submit import Submission, process, submit
 from dagrun.engine.turn import Live
 from dagrun.store.base import AttemptRow, Store
 from dagrun.store.sql import open_store
@@ -40,7 +40,7 @@ class World:
     def submit(self, text: str, **more: Any) -> tuple[AttemptRow, Live]:
         wanted = self.submission(text, **more)
         with self.store.transaction() as tx:
-            return submit(tx, wanted, self.state_dir)
+            return submit(tx, wanted, process(self.state_dir))
 
     def same(self, live: Live) -> Live:
         """The same attempt, as another process works on it."""

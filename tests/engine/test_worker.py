@@ -56,9 +56,9 @@ class Diary:
 class Bench:
     def __init__(self, world, project_dir: str, slots: int) -> None:
         self.world, self.project_dir, self.diary = world, project_dir, Diary()
-        self.workspaces = Workspaces(project_dir, world.state_dir)
+        self.workspaces = Workspaces(world.state_dir)
         executor = ProcessExecutor(lambda _: None)
-        launcher = Launcher(world.store.id, world.state_dir, project_dir, executor, self.workspaces)
+        launcher = Launcher(world.store.id, world.state_dir, executor, self.workspaces)
         self.worker = Worker(
             world.store, launcher, self.diary, slots=slots, secret_value=lambda _: None, start_required=lambda *_: None
         )
@@ -66,7 +66,7 @@ class Bench:
     def add(self, text: str) -> Attempt:
         row, live = self.world.submit(text)
         with self.world.store.reading() as tx:
-            attempt = open_attempt(tx, live, row, Snapshot({}, self.world.state_dir), {})
+            attempt = open_attempt(tx, live, row, Snapshot({}, self.world.state_dir), {}, self.project_dir)
         self.worker.add(attempt)
         return attempt
 
@@ -121,7 +121,7 @@ def test_slots_are_shared_by_all_attempts(bench, world):
     wanted = world.submission(crowd(3, "sleep 60"))._replace(session_time=1_000_000)
     with world.store.transaction() as tx:
         row, live = submit(tx, wanted)
-        running.worker.add(open_attempt(tx, live, row, Snapshot({}, world.state_dir), {}))
+        running.worker.add(open_attempt(tx, live, row, Snapshot({}, world.state_dir), {}, ""))
     running.run(lambda: True)
     assert len(running.worker.tries) == 2
 

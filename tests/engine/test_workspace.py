@@ -8,6 +8,7 @@ import stat
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -29,12 +30,17 @@ def project(tmp_path):
 
 @pytest.fixture
 def workspaces(project, tmp_path) -> Workspaces:
-    return Workspaces(str(project), str(tmp_path / "state"))
+    return Workspaces(str(tmp_path / "state"))
+
+
+class Source(NamedTuple):
+    manifest: dict
+    project_dir: str
 
 
 @pytest.fixture
-def manifest(project, workspaces) -> dict:
-    return snapshot(str(project), workspaces.state_dir)[1]
+def manifest(project, workspaces) -> Source:
+    return Source(snapshot(str(project), workspaces.state_dir)[1], str(project))
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def open_own(workspaces, project):
     """An own workspace with the project's files as they are now."""
 
     def opened(key: str = "1.2.1"):
-        found = snapshot(str(project), workspaces.state_dir)[1]
+        found = Source(snapshot(str(project), workspaces.state_dir)[1], str(project))
         return workspaces.open("own", 1, 0, key, found)
 
     return opened
@@ -292,8 +298,8 @@ class TestRemoval:
     def test_files_are_named_also_beside_a_directory_that_can_not_be_read(self):
         def work(directory: str) -> None:
             os.makedirs(f"{directory}/project")
-            workspaces = Workspaces(f"{directory}/project", f"{directory}/state")
-            workspace = workspaces.open("own", 1, 0, "1.2.1", {})
+            workspaces = Workspaces(f"{directory}/state")
+            workspace = workspaces.open("own", 1, 0, "1.2.1", Source({}, ""))
             put(f"{workspace.project}/closed/x")
             put(f"{workspace.project}/out")
             os.chmod(f"{workspace.project}/closed", 0)
@@ -387,5 +393,5 @@ def test_the_keys_of_a_manifest_survive_the_store(workspaces, project):
     name = os.fsdecode(b"caf\xe9")
     (project / name).write_text("x")
     found = json.loads(json.dumps(snapshot(str(project), workspaces.state_dir)[1]))
-    workspace = workspaces.open("own", 1, 0, "1.2.1", found)
+    workspace = workspaces.open("own", 1, 0, "1.2.1", Source(found, str(project)))
     assert os.path.exists(os.path.join(workspace.project, name))

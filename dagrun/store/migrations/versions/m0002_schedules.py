@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("last_session", INT, nullable=True),
         sa.Column("disabled_at", INT, nullable=True),
         sa.Column("disabled_until", INT, nullable=True),
+        sa.Column("skip_before", INT, nullable=True),
         sa.Column("note", TEXT, nullable=True),
         sa.Column("created_at", INT, nullable=False),
         sa.Column("updated_at", INT, nullable=False),

@@ -1,0 +1,243 @@
+"""Starts the sessions that are due. One pass a call; what becomes of a session is decided in `core/decide.py`.
+
+Each pass takes the due rows some dozen at a time, and each dozen is one transaction: the attempt, its tasks and the next
+due time are there together, or not at all. Whatever is killed in between, no session is lost and none is made twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from dagrun.core.decide import BROKEN_WAIT, MISSED, Active, Decision, Planned, Skip, Start, Wait, decide
+from dagrun.core.schedule import Slot
+from dagrun.core.session import SECOND, format_time
+from dagrun.core.workflow import Workflow
+from dagrun.engine.backfill import LAST_EXECUTED
+from dagrun.engine.local import RUN_TIME, Local, Revision
+from dagrun.engine.rows import decode
+from dagrun.engine.submit import Submission, start, submit
+from dagrun.engine.timetable import moved_to, share
+from dagrun.engine.turn import Live
+from dagrun.engine.waiting_room import end_queued, is_queued, queue, ready
+from dagrun.errors import UserError
+from dagrun.store.base import AttemptRow, ScheduleRow, SkipRow, Store, Tx
+
+AT_ONCE = 50  # rows in one transaction
+LONGEST_SLEEP = 3600 * SECOND
+CAUGHT_UP = "missed"  # in an attempt's options: it was started late
+IDLE_SECONDS = 60.0
+
+
+class Projects(Protocol):
+    """The projects as they are now."""
+
+    def planned(self, row: ScheduleRow) -> Planned:
+        """Raises NotFound when the project has no such schedule any more."""
+
+    def workflow(self, project_id: int, name: str) -> Workflow:
+        """As it is now. Raises NotFound, WorkflowError."""
+
+    def revision(self, project_id: int) -> Revision:
+        """The newest. Raises NotFound."""
+
+    def revision_of(self, tx: Tx, row: AttemptRow) -> Revision:
+        """The one that an attempt was made of."""
+
+    def options(self, project_id: int) -> Mapping[str, Any]:
+        """What each attempt of the project gets as options."""
+
+
+class Made(NamedTuple):
+    row: AttemptRow
+    live: Live
+    revision: Revision
+
+
+class Scheduler:
+    """`most` attempts may be not done; `opened_at` is when this process began: what was missed before is spread out."""
+
+    def __init__(
+        self,
+        store: Store,
+        local: Local,
+        projects: Projects,
+        say: Callable[[str], None],
+        *,
+        most: int | None = None,
+        opened_at: int | None = None,
+    ) -> None:
+        self.store = store
+        self.local = local
+        self.projects = projects
+        self.say = say
+        self.most = most
+        self.opened_at = opened_at
+        self.made: list[Made] = []
+        self.canceled: list[tuple[int, str]] = []
+        self.said: list[str] = []
+
+    def poll(self, now: int) -> float:
+        """One pass; the seconds until the next row is due."""
+        self.start_due(now)
+        self.start_queued()
+        with self.store.reading() as tx:
+            due = tx.next_due_schedule()
+        return IDLE_SECONDS if due is None else min(IDLE_SECONDS, max(0.0, (due - now) / SECOND))
+
+    def start_due(self, now: int) -> None:
+        while self.some(now, AT_ONCE):
+            pass
+
+    def some(self, now: int, limit: int) -> bool:
+        """Some of the due rows. When one of them can't be handled, each is handled by itself."""
+        broken: tuple[ScheduleRow, UserError] | None = None
+        self.forget()
+        try:
+            with self.store.transaction() as tx:
+                rows = tx.due_schedules(now, limit)
+                for row in rows:
+                    try:
+                        self.handle(tx, row, now)
+                    except UserError as problem:
+                        broken = row, problem
+                        raise
+        except UserError:
+            if broken is None:
+                raise
+            self.forget()
+            if limit > 1:
+                return self.some(now, 1)
+            self.put_off(*broken, now)
+            return True
+        self.follow_up()
+        return bool(rows)
+
+    def forget(self) -> None:
+        self.made, self.canceled, self.said = [], [], []
+
+    def follow_up(self) -> None:
+        """What was decided is durable: work on it."""
+        with self.store.reading() as tx:
+            for made in self.made:
+                self.local.take_on(tx, *made)
+        for attempt_id, reason in self.canceled:
+            self.local.cancel_one(attempt_id, reason)
+        for text in self.said:
+            self.say(text)
+        self.forget()
+
+    def put_off(self, row: ScheduleRow, problem: UserError, now: int) -> None:
+        """It can't be used as it is: the same session again in an hour (spec/scheduling 6.2 row 6)."""
+        with self.store.transaction() as tx:
+            fresh = tx.lock_schedule(row.id)
+            until = now - now % SECOND + BROKEN_WAIT
+            tx.save_schedule(fresh._replace(next_run=until, note=str(problem), updated_at=now))
+        self.say(f"{row.workflow}: not started, tried again in an hour: {problem}")
+
+    # -- one session
+
+    def handle(self, tx: Tx, row: ScheduleRow, now: int) -> None:
+        one = self.projects.planned(row)
+        slot = Slot(row.next_session, row.planned_run)
+        following = one.schedule.next_after(row.next_session)
+        spread_until = self.spread_until(row, one)
+        if spread_until is not None and now < spread_until:
+            self.wait(tx, row, Wait(spread_until, "missed while nothing ran; such starts are spread out"), now)
+            return
+        active = [active_of(live) for live in tx.live_attempts_of(row.project_id, row.workflow)]
+        live = tx.count_live() if self.most is not None else 0
+        if row.skip_before is not None and slot.run_time < row.skip_before:
+            decision: Decision = Skip("the end of the schedule was moved only after this session")
+        else:
+            decision = decide(one.policy, slot, following, active, now, live=live, most=self.most)
+        name = f"{row.workflow}@{format_time(slot.session_time, one.schedule.place)}"
+        if isinstance(decision, Wait):
+            self.wait(tx, row, decision, now)
+            return
+        row = moved_to(row, following, one)._replace(updated_at=now)
+        if isinstance(decision, Skip):
+            tx.insert_skip(SkipRow(row.project_id, row.workflow, *slot, now, decision.reason))
+            self.said.append(f"{name} skipped: {decision.reason}")
+        else:
+            self.begin(tx, row, one, slot, decision)
+            row = row._replace(last_session=slot.session_time)
+        tx.save_schedule(row)
+
+    def spread_until(self, row: ScheduleRow, one: Planned) -> int | None:
+        if self.opened_at is None or row.planned_run > self.opened_at - MISSED or row.note:
+            return None
+        return self.opened_at + share((row.workflow, row.position), one.policy.spread)
+
+    def wait(self, tx: Tx, row: ScheduleRow, decision: Wait, now: int) -> None:
+        tx.save_schedule(row._replace(next_run=decision.until, note=decision.reason, updated_at=now))
+
+    def begin(self, tx: Tx, row: ScheduleRow, one: Planned, slot: Slot, decision: Start) -> None:
+        """A session that has an attempt without a name already counts as started."""
+        session = tx.find_session(row.project_id, row.workflow, slot.session_time)
+        if session is not None and tx.find_attempt(session.id, "") is not None:
+            return
+        for attempt_id in decision.ends:
+            self.end(tx, attempt_id, f"session {format_time(slot.session_time, one.schedule.place)} takes its place")
+        revision = self.projects.revision(row.project_id)
+        wanted = self.submission(row, one, slot, decision, revision)
+        if decision.queued:
+            queue(tx, wanted, self.local.process(), most=1, why="the session before it is not done")
+        else:
+            self.made.append(Made(*submit(tx, wanted, self.local.process()), revision))
+
+    def submission(self, row: ScheduleRow, one: Planned, slot: Slot, decision: Start, revision: Revision) -> Submission:
+        options = {**self.projects.options(row.project_id), RUN_TIME: slot.run_time}
+        if decision.missed:
+            options[CAUGHT_UP] = True
+        params: dict[str, Any] = {}
+        if row.last_session is not None:
+            params[LAST_EXECUTED] = format_time(row.last_session, one.schedule.place)
+        workflow = self.projects.workflow(row.project_id, row.workflow)
+        wanted = Submission(workflow, row.project_id, revision.row, slot.session_time, params, options=options)
+        return self.local.filled(wanted)
+
+    def end(self, tx: Tx, attempt_id: int, reason: str) -> None:
+        row = tx.get_attempt(attempt_id)
+        if is_queued(row):
+            end_queued(tx, row, reason)
+        else:
+            self.canceled.append((attempt_id, reason))
+
+    # -- attempts that waited for their turn
+
+    def start_queued(self) -> None:
+        self.forget()
+        with self.store.reading() as tx:
+            if not ready(tx):
+                return
+        with self.store.transaction() as tx:
+            for entry in ready(tx):
+                row = tx.lock_attempt(entry.attempt_id)
+                tx.delete_queued(row.id)
+                try:
+                    revision = self.projects.revision_of(tx, row)
+                    wanted = waited_for(tx, row, revision)
+                except UserError as problem:  # Digdag leaves it running for ever (9.2)
+                    end_queued(tx, row, f"it can't be started: {problem}")
+                    self.said.append(f"attempt {row.id} can't be started: {problem}")
+                    continue
+                self.made.append(Made(*start(tx, row, wanted), revision))
+        self.follow_up()
+
+
+def waited_for(tx: Tx, row: AttemptRow, revision: Revision) -> Submission:
+    session = tx.get_session(row.session_id)
+    return Submission(
+        workflow=revision.workflow(session.workflow),
+        project_id=session.project_id,
+        revision=revision.row,
+        session_time=session.session_time,
+        params=decode(row.params),
+        retry_name=row.retry_name,
+        options=decode(row.options),
+    )
+
+
+def active_of(row: AttemptRow) -> Active:
+    return Active(row.id, bool(row.cancel_requested), bool(decode(row.options).get(CAUGHT_UP)), is_queued(row))
