@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "Run a workflow, or go on with its last attempt that failed.",
     "retry": "Run an attempt again from the task that failed.",
     "kill": "End a running attempt and everything that it started.",
+    "schedule": "Run the schedules of a directory or a git repository.",
     "attempts": "List the attempts, newest first.",
     "tasks": "Show the tasks of an attempt.",
     "timeline": "Show when the tasks of an attempt ran.",

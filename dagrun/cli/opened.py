@@ -59,6 +59,13 @@ class Opened:
 
         return open_store(self.database or f"sqlite:///{os.path.join(self.state_dir, 'state.db')}")
 
+    @cached_property
+    def durable_store(self) -> Store:
+        """The same, whose commits survive a loss of power too: for a daemon."""
+        from dagrun.store.sql import open_store
+
+        return open_store(self.database or f"sqlite:///{os.path.join(self.state_dir, 'state.db')}", durable="full")
+
     @property
     def existing_store(self) -> Store:
         """The store, for commands that only read: an error if nothing has run here yet."""

@@ -23,7 +23,7 @@ from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local, Revision
 from dagrun.engine.owners import end_dead, is_alive, leftovers, place_of, sweep_stale
 from dagrun.engine.submit import TASK_LIMIT, Submission
-from dagrun.engine.worker import try_log
+from dagrun.engine.tries import try_log
 from dagrun.engine.workspace import Workspaces
 from dagrun.errors import NotFound
 from dagrun.executors.process import ProcessExecutor, sweep

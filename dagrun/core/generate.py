@@ -84,6 +84,8 @@ def sla_tasks(tree: TaskTree, event: Overdue) -> list[Task]:
         nodes.append([single(root, "^sla^fail", {"_type": "fail", "_command": "SLA violation"})])
     if event.tasks:
         nodes.append(compile_generated("^sla", event.tasks, root.full_name))
+    else:  # an empty group, which succeeds (spec/scheduling 11.4)
+        nodes.append([Node(0, None, f"{root.full_name}^sla", TaskSpec("^sla", False, {}))])
     tasks: list[Task] = []
     for group in nodes:
         tasks += graft(tree, root, group, tasks)

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.decide import Planned
 from dagrun.core.sla import alarm_of
@@ -21,16 +21,9 @@ from dagrun.engine.timetable import Key, take_over
 from dagrun.errors import NotFound, UserError, WorkflowError
 from dagrun.project.archive import Snapshot, snapshot
 from dagrun.project.loader import compile_file, workflow_file, workflow_files
+from dagrun.project.sources import Place
 from dagrun.schedules.definition import schedules_of
 from dagrun.store.base import AttemptRow, RevisionRow, ScheduleRow, Store, Tx
-
-
-class Place(NamedTuple):
-    """Where a project is. `commit` tells of one that came from git."""
-
-    name: str
-    directory: str
-    commit: Mapping[str, Any] | None = None
 
 
 class Refused(UserError):
@@ -52,6 +45,10 @@ class Candidate:
     files: Any
     workflows: dict[str, Workflow]
     planned: dict[Key, Planned]
+
+    def workflow_digests(self) -> dict[str, Any]:
+        """Changes when a workflow does; other files change more often than people want to hear."""
+        return {name: self.manifest[workflow.file or ""] for name, workflow in self.workflows.items()}
 
 
 Check = Callable[[Any, Workflow], list[str]]
@@ -128,6 +125,9 @@ class Catalog:
             raise NotFound("project", str(project_id), hint="it is not among those of this daemon") from None
 
     # -- for the scheduler
+
+    def ids(self) -> list[int]:
+        return list(self.projects)
 
     def planned(self, row: ScheduleRow) -> Planned:
         found = self.known(row.project_id).candidate.planned.get((row.workflow, row.position))

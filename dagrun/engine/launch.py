@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -36,6 +37,7 @@ class ProcessLike(Protocol):
     def poll(self, handle: Mapping[str, Any]) -> Exit | None: ...
     def stop(self, handle: Mapping[str, Any], grace: float, number: int = ...) -> None: ...
     def tick(self, now: float) -> float | None: ...
+    def forget(self, handle: Mapping[str, Any]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -52,6 +54,16 @@ class Prepared:
     written: set[str] = field(default_factory=set)
     has_secrets: bool = False
     process: int | None = None  # the leader of its process group
+    commands: int = 0  # that were started so far
+
+    @property
+    def command_name(self) -> str:
+        """What the executor knows its newest command by: the try's name, with a number if it had others before."""
+        return self.name if self.commands <= 1 else f"{self.name}+{self.commands - 1}"
+
+    @property
+    def next_name(self) -> str:
+        return self.name if self.commands == 0 else f"{self.name}+{self.commands}"
 
 
 class Launcher:
@@ -79,6 +91,22 @@ class Launcher:
             raise
         return Prepared(workspace, attempt, task.full_name, f"{self.store_id}/{key}", workspace.io, directory, keep)
 
+    def reopen(self, attempt: Attempt, task: Task, number: int, call: Call) -> Prepared | None:
+        """The workspace of a try that an earlier process started. None when its directory is gone."""
+        form, index = workspace_of(attempt, task)
+        keep = one_of(call.context.params, call.context.local, "_keep", KEEP)
+        key = f"{attempt.id}.{task.index}.{number}"
+        workspace = self.workspaces.reopen(form, attempt.id, task.index if form == "own" else index, key, attempt)
+        if workspace is None:
+            return None
+        directory = inside(workspace.project, call.context.workdir)
+        return Prepared(workspace, attempt, task.full_name, f"{self.store_id}/{key}", workspace.io, directory, keep)
+
+    def forget(self, prepared: Prepared) -> None:
+        """How its commands ended is recorded."""
+        for number in range(prepared.commands):
+            self.executor.forget({"try": prepared.name if number == 0 else f"{prepared.name}+{number}"})
+
     def start(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Mapping[str, Any]:
         """Raises TaskFailed when it can't be started."""
         if command.image is not None:
@@ -95,9 +123,10 @@ class Launcher:
             write_private(f"{prepared.io}/{name}", content)
             prepared.written.add(name)
         prepared.has_secrets = prepared.has_secrets or bool(command.secrets or masked)
+        prepared.commands += 1
         handle = self.executor.start(
             Launch(
-                name=prepared.name,
+                name=prepared.command_name,
                 argv=[place(word, prepared.io) for word in command.argv],
                 environment=self.environment(prepared, command),
                 directory=prepared.directory,
@@ -126,7 +155,8 @@ class Launcher:
         """Remove what the try had for itself, or say where it is kept. Secrets in its files go in any case."""
         if prepared.keep == "always" or (prepared.keep == "on_failure" and failed):
             for name in prepared.written:
-                os.unlink(f"{prepared.io}/{name}")
+                with suppress(FileNotFoundError):  # a task may remove them itself
+                    os.unlink(f"{prepared.io}/{name}")
             return f"kept the directory of {prepared.task_name}: {prepared.workspace.keep(self.state_dir)}"
         left = prepared.workspace.leftovers()
         if left:

@@ -18,10 +18,11 @@ from dagrun.core.state import SUCCESS
 from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt, open_attempt
 from dagrun.engine.launch import Launcher
+from dagrun.engine.observer import Observer
 from dagrun.engine.owners import Ownership
 from dagrun.engine.submit import Submission, new_uuid, process, submit
 from dagrun.engine.turn import Live
-from dagrun.engine.worker import Observer, Report, Worker, machine_clock
+from dagrun.engine.worker import Report, Worker, machine_clock
 from dagrun.errors import NotFound, TaskFailed, UserError
 from dagrun.plugins.operator import Child
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
@@ -63,7 +64,14 @@ class Local:
         self.owned: dict[int, Ownership] = {}
         self.alarms: list[tuple[int, int, Alarm]] = []
         self.worker = Worker(
-            store, launcher, observer, slots=slots, secret_value=secret_value, start_required=self.require, clock=clock
+            store,
+            launcher,
+            observer,
+            slots=slots,
+            secret_value=secret_value,
+            start_required=self.require,
+            clock=clock,
+            durable=daemon,
         )
 
     # -- starting

@@ -42,12 +42,31 @@ def lock_path(state_dir: str, attempt_id: int) -> str:
     return os.path.join(state_dir, "run", f"{attempt_id}.lock")
 
 
+def daemon_lock(state_dir: str) -> str:
+    """The file that a daemon holds a lock of as long as it lives."""
+    return os.path.join(state_dir, "daemon.lock")
+
+
+def is_of_daemon(row: AttemptRow) -> bool:
+    """Its attempts wait for the next daemon when this one dies."""
+    return bool(decode(row.owner).get("daemon"))
+
+
+def daemon_is_alive(state_dir: str) -> bool:
+    return is_locked(daemon_lock(state_dir))
+
+
 def is_alive(state_dir: str, row: AttemptRow) -> bool:
-    """Whether a process runs the attempt. On another machine than this one nobody here can tell: yes."""
-    if decode(row.owner).get("host") != os.uname().nodename:
+    """Whether a process runs the attempt, or will. On another machine than this one nobody here can tell: yes."""
+    if decode(row.owner).get("host") != os.uname().nodename or is_of_daemon(row):
         return True
+    return is_locked(lock_path(place_of(row, state_dir), row.id))
+
+
+def is_locked(path: str) -> bool:
+    """Whether a living process holds the lock."""
     try:
-        fd = os.open(lock_path(place_of(row, state_dir), row.id), os.O_RDWR)
+        fd = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:

@@ -32,6 +32,8 @@ IDLE_SECONDS = 60.0
 class Projects(Protocol):
     """The projects as they are now."""
 
+    def ids(self) -> list[int]: ...
+
     def planned(self, row: ScheduleRow) -> Planned:
         """Raises NotFound when the project has no such schedule any more."""
 
@@ -82,20 +84,21 @@ class Scheduler:
         self.start_due(now)
         self.start_queued()
         with self.store.reading() as tx:
-            due = tx.next_due_schedule()
-        return IDLE_SECONDS if due is None else min(IDLE_SECONDS, max(0.0, (due - now) / SECOND))
+            dues = [due for project in self.projects.ids() if (due := tx.next_due_schedule(project)) is not None]
+        return min([IDLE_SECONDS, *(max(0.0, (due - now) / SECOND) for due in dues)])
 
     def start_due(self, now: int) -> None:
-        while self.some(now, AT_ONCE):
-            pass
+        for project_id in self.projects.ids():
+            while self.some(project_id, now, AT_ONCE):
+                pass
 
-    def some(self, now: int, limit: int) -> bool:
-        """Some of the due rows. When one of them can't be handled, each is handled by itself."""
+    def some(self, project_id: int, now: int, limit: int) -> bool:
+        """Some of a project's due rows. When one of them can't be handled, each is handled by itself."""
         broken: tuple[ScheduleRow, UserError] | None = None
         self.forget()
         try:
             with self.store.transaction() as tx:
-                rows = tx.due_schedules(now, limit)
+                rows = tx.due_schedules(project_id, now, limit)
                 for row in rows:
                     try:
                         self.handle(tx, row, now)
@@ -107,7 +110,7 @@ class Scheduler:
                 raise
             self.forget()
             if limit > 1:
-                return self.some(now, 1)
+                return self.some(project_id, now, 1)
             self.put_off(*broken, now)
             return True
         self.follow_up()
@@ -208,11 +211,12 @@ class Scheduler:
 
     def start_queued(self) -> None:
         self.forget()
+        ours = self.projects.ids()
         with self.store.reading() as tx:
-            if not ready(tx):
+            if not ready(tx, ours):
                 return
         with self.store.transaction() as tx:
-            for entry in ready(tx):
+            for entry in ready(tx, ours):
                 row = tx.lock_attempt(entry.attempt_id)
                 tx.delete_queued(row.id)
                 try:

@@ -55,6 +55,7 @@ class Call:
     hosted: bool
     command: Command | None = None  # of the hosted operator's own, once it returned one
     since: int | None = None
+    ended_at: int | None = None  # when its command did
     waits_for: int | None = None  # the attempt whose end cuts a wait short
 
 
@@ -189,8 +190,9 @@ def run(call: Call) -> Command | Outcome:
     return guarded(call, lambda: call.operator.run(call.context))
 
 
-def after_command(call: Call, end: Ended) -> Command | Outcome:
-    """The command that `run` returned has ended: what that means."""
+def after_command(call: Call, end: Ended, now: int) -> Command | Outcome:
+    """The command that `run` returned has ended: what that means. A pause that the operator asks for counts from now."""
+    call.ended_at = now
     if not call.hosted:
         return guarded(call, lambda: call.operator.ended(call.context, end))
     from dagrun.plugins import host
@@ -258,7 +260,7 @@ def concluded(call: Call, result: Result | Command | None) -> Command | Outcome:
 
 
 def call_again(call: Call, again: Again) -> CallAgain:
-    now = int(call.context.now * SECOND)
+    now = call.ended_at or int(call.context.now * SECOND)
     due_at = now + int(again.after * SECOND)
     call.waits_for = again.wake_on
     memo = dict(again.memo)

@@ -12,6 +12,7 @@ from dagrun.engine.attempt import Attempt
 from dagrun.engine.launch import Prepared
 from dagrun.engine.rows import encode
 from dagrun.engine.task import SECOND, Call
+from dagrun.logs.files import log_path
 from dagrun.plugins.executor import Exit
 from dagrun.store.base import TryRow
 
@@ -41,6 +42,11 @@ class Try:
     @property
     def task(self) -> Task:
         return self.attempt.tree[self.index]
+
+
+def try_log(state_dir: str, attempt_id: int, task: Task) -> str:
+    """The log of the task's newest try. The index tells the rounds of a retried group apart, whose tasks share names."""
+    return log_path(state_dir, attempt_id, f"{task.full_name}@{task.index}", task.tries)
 
 
 def without_secrets(held: Try, outcome: Outcome) -> Outcome:

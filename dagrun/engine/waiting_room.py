@@ -35,9 +35,14 @@ def queue(
     return row
 
 
-def ready(tx: Tx, paused: Collection[int] = ()) -> list[QueueRow]:
-    """Those whose turn it is, in order; each that starts counts for the next ones."""
-    waiting = tx.list_queued()
+def ready(tx: Tx, projects: Collection[int]) -> list[QueueRow]:
+    """Those of the projects whose turn it is, in order; each that starts counts for the next ones."""
+    waiting = [row for row in tx.list_queued() if row.project_id in projects]
+    if not waiting:
+        return []
+    paused = {row.attempt_id for row in tx.list_pauses()}
+    if 0 in paused:
+        return []
     queued = {row.attempt_id for row in waiting}
     at_work: Counter[tuple[int, str, str]] = Counter()
     looked_at: set[tuple[int, str]] = set()

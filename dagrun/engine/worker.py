@@ -12,22 +12,23 @@ import os
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
-from dagrun.core.events import Event, Failure, Finished, Move, Outcome, OutOfTime, Success, Woken
+from dagrun.core.events import CallAgain, Event, Failure, Finished, Outcome, OutOfTime, Success, Woken
 from dagrun.core.javascript import JavaScript
 from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.hunger import Hunger
-from dagrun.engine.launch import Launcher, if_full_says_so
-from dagrun.engine.tries import Try, record, without_secrets
+from dagrun.engine.launch import Launcher, Prepared, if_full_says_so
+from dagrun.engine.observer import Observer
+from dagrun.engine.tries import Try, record, try_log, without_secrets
 from dagrun.engine.turn import Turn, take_turn
 from dagrun.errors import LimitExceeded, TaskFailed
 from dagrun.logs.files import append_text, log_path
@@ -45,23 +46,6 @@ def machine_clock() -> int:
 LOOK_AROUND_SECONDS = 0.25  # so late at most is a kill from another process noticed
 
 
-def try_log(state_dir: str, attempt_id: int, task: Task) -> str:
-    """The log of the task's newest try. The index tells the rounds of a retried group apart, whose tasks share names."""
-    return log_path(state_dir, attempt_id, f"{task.full_name}@{task.index}", task.tries)
-
-
-class Observer(Protocol):
-    """Who is told what happens: the terminal, or nobody. Called in the worker's thread; must not block."""
-
-    def moved(self, attempt: Attempt, task: Task, move: Move) -> None: ...
-    def warned(self, text: str) -> None: ...
-    def said(self, text: str) -> None: ...
-    def logging(self, task: Task, path: str) -> None: ...
-    def logged(self, task: Task, path: str) -> None: ...
-    def tick(self) -> float:
-        """Called in each pass; returns the seconds until it wants to be called again."""
-
-
 @dataclass(slots=True)
 class Report:
     """How a try ended, still to be told in a turn."""
@@ -69,6 +53,7 @@ class Report:
     attempt: Attempt
     event: Event
     row: TryRow | None = None
+    prepared: Prepared | None = None  # of the try whose outcome it is
 
 
 class Worker:
@@ -84,11 +69,13 @@ class Worker:
         secret_value: Callable[[str], str | None],
         start_required: Callable[..., Any],
         clock: Callable[[], int] = machine_clock,
+        durable: bool = False,
     ) -> None:
         self.store = store
         self.launcher = launcher
         self.observer = observer
         self.slots = slots
+        self.durable = durable  # what it starts outlives this process
         self.now = clock  # microseconds since 1970 UTC
         self.secret_value = secret_value
         self.start_required = start_required
@@ -121,7 +108,7 @@ class Worker:
     def poll(self) -> float:
         """One pass. Returns the seconds after which the next one is due, if nothing ends before.
 
-        When it raises, this worker can't go on, and nothing that it had started is alive.
+        When it raises, this worker can't go on; nothing that it had started is alive, unless it is to outlive us.
         """
         try:
             self.collect()
@@ -131,7 +118,8 @@ class Worker:
                 self.report()
                 self.tidy()
         except BaseException:
-            self.end_all()
+            if not self.durable:
+                self.end_all()
             raise
         return self.delay()
 
@@ -153,8 +141,8 @@ class Worker:
         for key, _ in self.selector.select(0):
             if isinstance(key.data, Try):
                 self.look_at(key.data)
-        for held in [held for held in self.tries.values() if held.stopped]:
-            if self.hurried and not held.killed:
+        for held in [held for held in self.tries.values() if held.stopped or (held.handle and held.fd is None)]:
+            if self.hurried and held.stopped and not held.killed:
                 self.stop(held)
             self.look_at(held)
 
@@ -239,6 +227,9 @@ class Worker:
             self.tidy()
             turn = self.take_turn(attempt, reports)
         attempt.row = turn.row
+        for one in reports:
+            if one.prepared:
+                self.launcher.forget(one.prepared)
         self.later.append(lambda: self.tell(attempt, turn))
         for index in turn.claimed:
             self.start(attempt, turn.tree[index])
@@ -312,14 +303,27 @@ class Worker:
 
     def start(self, attempt: Attempt, task: Task) -> None:
         """Call the operator of a claimed task; start its command, if it has one."""
-        assert task.lease is not None
         now = self.now()
-        path = try_log(self.launcher.state_dir, attempt.id, task)
-        held = Try(attempt, task.index, task.lease, task.tries, now, path)
-        self.tries[attempt.id, task.index] = held
+        held = self.hold(attempt, task, now)
         attempt.waits_for.pop(task.index, None)
         attempt.variables().forget(task.index)
-        around = calls.Surroundings(
+        call = calls.prepare(attempt, task, self.around(held, now))
+        if not isinstance(call, calls.Call):
+            self.ended(held, call)
+            return
+        held.call = call
+        self.carry_on(held, calls.run(call))
+
+    def hold(self, attempt: Attempt, task: Task, started_at: int) -> Try:
+        assert task.lease is not None
+        path = try_log(self.launcher.state_dir, attempt.id, task)
+        held = Try(attempt, task.index, task.lease, task.tries, started_at, path)
+        self.tries[attempt.id, task.index] = held
+        return held
+
+    def around(self, held: Try, now: int) -> calls.Surroundings:
+        attempt = held.attempt
+        return calls.Surroundings(
             javascript=self.javascript,
             secret_value=lambda key: self.secret(held, key),
             write=lambda text: self.write(held, text),
@@ -328,12 +332,6 @@ class Worker:
             project_dir=attempt.project_dir,
             now=now,
         )
-        call = calls.prepare(attempt, task, around)
-        if not isinstance(call, calls.Call):
-            self.ended(held, call)
-            return
-        held.call = call
-        self.carry_on(held, calls.run(call))
 
     def carry_on(self, held: Try, result: Command | Outcome) -> None:
         """The operator asked for a command, or it is done."""
@@ -353,15 +351,23 @@ class Worker:
         assert held.call is not None
         if held.prepared is None:
             held.prepared = self.launcher.prepare(held.attempt, held.task, held.number, held.call)
-        held.handle = self.launcher.start(held.prepared, command, held.log, held.masked)
-        held.fd = self.launcher.executor.fileno(held.handle)
+        self.watch(held, self.launcher.start(held.prepared, command, held.log, held.masked))
+
+    def watch(self, held: Try, handle: Mapping[str, Any]) -> None:
+        """Its command is at work."""
+        assert held.call is not None
+        held.handle = handle
+        try:
+            held.fd = self.launcher.executor.fileno(handle)
+        except TaskFailed:  # it is lost, which `look_at` tells
+            held.fd = None
         if held.fd is not None:
             self.selector.register(held.fd, selectors.EVENT_READ, held)
         self.observer.logging(held.task, held.log)
         held.wrote = True
         limits = held.call.limits
         if limits.timeout is not None and held.deadline is None:
-            held.deadline = time.monotonic() + limits.timeout
+            held.deadline = time.monotonic() + limits.timeout - max(0, self.now() - held.started_at) / SECOND
             heappush(self.deadlines, (held.deadline, next(self.numbers), held))
         if held.task.state == STOPPING:
             self.stop(held)
@@ -395,19 +401,22 @@ class Worker:
             self.ended(held, Success())  # canceled: the result is dropped
         else:
             end = Ended(found.exit_code, held.prepared.io)
-            self.carry_on(held, if_full_says_so(calls.after_command(held.call, end), held.prepared.io))
+            self.carry_on(held, if_full_says_so(calls.after_command(held.call, end, self.now()), held.prepared.io))
 
     def ended(self, held: Try, outcome: Outcome) -> None:
         """The try is over: clean up, and report it in the next turn."""
         outcome = without_secrets(held, outcome)
         del self.tries[held.attempt.id, held.index]
         task = held.task
-        self.later.append(lambda: self.clean_up(held, task, failed=isinstance(outcome, Failure)))
+        if isinstance(outcome, CallAgain):  # the next call takes the same directory
+            self.clean_up(held, task, failed=False)
+        else:
+            self.later.append(lambda: self.clean_up(held, task, failed=isinstance(outcome, Failure)))
         if held.call and held.call.waits_for is not None:
             held.attempt.waits_for[held.index] = held.call.waits_for
             self.waiting.setdefault(held.call.waits_for, []).append((held.attempt.id, held.index))
         row = record(held, outcome, self.now(), self.launcher.relative(held.log) if held.wrote else None)
-        self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), row))
+        self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), row, held.prepared))
 
     def clean_up(self, held: Try, task: Task, *, failed: bool) -> None:
         if held.wrote:

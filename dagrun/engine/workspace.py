@@ -75,6 +75,10 @@ class Workspace:
         """For its reader, out of the way of what is swept; returns where it is now."""
         kept = os.path.join(state_dir, "kept", os.path.basename(self.top))
         os.makedirs(os.path.dirname(kept), exist_ok=True)
+        call = 1
+        while os.path.lexists(kept):  # a try that asked to be called again
+            call += 1
+            kept = os.path.join(state_dir, "kept", f"{os.path.basename(self.top)}.call{call}")
         os.rename(self.top, kept)
         return kept
 
@@ -212,14 +216,33 @@ class Workspaces:
         directory = self.shared.get((attempt, index))
         if directory is None:
             directory = os.path.join(self.work, f"{attempt}.{index}.shared")
-            os.mkdir(directory)
-            try:
-                self.fill(directory, source)
-            except BaseException:
-                remove_tree(directory)
-                raise
+            if not os.path.isdir(directory):  # else an earlier process of ours has made it
+                self.make_shared(directory, source)
             self.shared[attempt, index] = directory
         return directory
+
+    def make_shared(self, directory: str, source: Source) -> None:
+        """It is there whole, or not at all."""
+        filling = f"{directory}.new"
+        remove_tree(filling)
+        os.mkdir(filling)
+        try:
+            self.fill(filling, source)
+            os.rename(filling, directory)
+        except BaseException:
+            remove_tree(filling)
+            raise
+
+    def reopen(self, form: str, attempt: int, index: int, key: str, source: Source) -> Workspace | None:
+        """That of a try which an earlier process started; what the try changed in it isn't known."""
+        top = os.path.join(self.work, key)
+        if not os.path.isdir(os.path.join(top, "io")):
+            return None
+        if form == "own":
+            return Workspace(os.path.join(top, "project"), top)
+        if form == "shared":
+            return Workspace(self.open_shared(attempt, index, source), top)
+        return Workspace(source.project_dir, top)
 
     def close_attempt(self, attempt: int) -> None:
         self.empty_pool()

@@ -40,12 +40,21 @@ def sweep(prefix: str) -> list[int]:
     Give the prefix with its last separator: "store/12." is attempt 12, "store/12" is also attempt 120. The
     caller itself is spared.
     """
-    found = marked(lambda mark: mark.startswith(prefix))
+    return _end(lambda mark: mark.startswith(prefix))
+
+
+def sweep_try(name: str) -> list[int]:
+    """The same for one try: no process with exactly this mark is alive."""
+    return _end(lambda mark: mark == name)
+
+
+def _end(wanted: Callable[[str], bool]) -> list[int]:
+    found = marked(wanted)
     everyone = set(found)
     send(found, signal.SIGTERM)
     wait_for_ends(found, _SWEEP_GRACE_SECONDS)
     for _ in range(_KILL_ROUNDS if found else 0):
-        found = marked(lambda mark: mark.startswith(prefix))
+        found = marked(wanted)
         if not found:
             break
         everyone.update(found)

@@ -122,6 +122,9 @@ class ProcessExecutor:
             delays.append(_carry_on(task, task.ending, now, table))
         return min(delays, default=None)
 
+    def forget(self, handle: Mapping[str, Any]) -> None:
+        """Nothing of an end is kept."""
+
     def _task(self, handle: Mapping[str, Any]) -> _Running:
         name = handle["try"]
         if name not in self._running:

@@ -176,6 +176,18 @@ def snapshot(directory: str, state_dir: str, index_name: str = "index") -> tuple
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(), manifest
 
 
+def stamp(directory: str) -> int:
+    """Another number when a file of the project has changed, by names, sizes and times."""
+    return hash(
+        tuple(
+            (path, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            if not stat.S_ISDIR(status.st_mode)
+            else path
+            for path, status in walk(directory, ignored_in(directory))
+        )
+    )
+
+
 def link_target(directory: str, full: str) -> str:
     """Where a link points to; relative if that is inside the project, so that a copy doesn't lead back to it."""
     target = os.readlink(full)

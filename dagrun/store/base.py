@@ -185,11 +185,11 @@ class Planned(Protocol):
     def list_schedules(self, project_id: int | None = None) -> list[ScheduleRow]:
         """By project, workflow and position."""
 
-    def due_schedules(self, now: int, limit: int) -> list[ScheduleRow]:
-        """Those that are due and enabled, the longest due first; locked, without those that another process has locked."""
+    def due_schedules(self, project_id: int, now: int, limit: int) -> list[ScheduleRow]:
+        """Those of a project that are due and enabled, the longest due first; locked, without those that another process has locked."""
 
-    def next_due_schedule(self) -> int | None:
-        """When the next enabled one is due."""
+    def next_due_schedule(self, project_id: int) -> int | None:
+        """When the next enabled one of a project is due."""
 
     def lock_schedule(self, schedule_id: int) -> ScheduleRow: ...
     def insert_skip(self, row: SkipRow) -> None:

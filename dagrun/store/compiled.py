@@ -54,8 +54,8 @@ class Statements(NamedTuple):
     delete_schedule: str  # id
     list_schedules: str
     list_schedules_of: str  # project_id
-    due_schedules: str  # now, limit, offset
-    next_due_schedule: str
+    due_schedules: str  # project_id, now, limit, offset
+    next_due_schedule: str  # project_id
     lock_schedule: str  # id
     insert_skip: str  # project_id, workflow, session_time, run_time, at, reason
     list_skips: str  # project_id, workflow
@@ -307,14 +307,14 @@ SQLITE = Statements(
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
         schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
-        WHERE schedules.disabled_at IS NULL AND schedules.next_run <= ? ORDER BY schedules.next_run,
-        schedules.id
+        WHERE schedules.project_id = ? AND schedules.disabled_at IS NULL AND schedules.next_run <= ? ORDER
+        BY schedules.next_run, schedules.id
         LIMIT ? OFFSET ?
     """,
     next_due_schedule="""
         SELECT min(schedules.next_run) AS min_1
         FROM schedules
-        WHERE schedules.disabled_at IS NULL
+        WHERE schedules.project_id = ? AND schedules.disabled_at IS NULL
     """,
     lock_schedule="""
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
@@ -619,14 +619,14 @@ POSTGRESQL = Statements(
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
         schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
-        WHERE schedules.disabled_at IS NULL AND schedules.next_run <= %s ORDER BY schedules.next_run,
-        schedules.id
+        WHERE schedules.project_id = %s AND schedules.disabled_at IS NULL AND schedules.next_run <= %s ORDER
+        BY schedules.next_run, schedules.id
         LIMIT %s OFFSET %s FOR UPDATE SKIP LOCKED
     """,
     next_due_schedule="""
         SELECT min(schedules.next_run) AS min_1
         FROM schedules
-        WHERE schedules.disabled_at IS NULL
+        WHERE schedules.project_id = %s AND schedules.disabled_at IS NULL
     """,
     lock_schedule="""
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,

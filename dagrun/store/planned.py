@@ -38,11 +38,11 @@ class PlannedTx:
             return self._list(ScheduleRow, self._sql.list_schedules)
         return self._list(ScheduleRow, self._sql.list_schedules_of, project_id)
 
-    def due_schedules(self, now: int, limit: int) -> list[ScheduleRow]:
-        return self._list(ScheduleRow, self._sql.due_schedules, now, limit, 0)
+    def due_schedules(self, project_id: int, now: int, limit: int) -> list[ScheduleRow]:
+        return self._list(ScheduleRow, self._sql.due_schedules, project_id, now, limit, 0)
 
-    def next_due_schedule(self) -> int | None:
-        ((found,),) = self._execute(self._sql.next_due_schedule, ()).fetchall()
+    def next_due_schedule(self, project_id: int) -> int | None:
+        ((found,),) = self._execute(self._sql.next_due_schedule, (project_id,)).fetchall()
         due: int | None = found
         return due
 

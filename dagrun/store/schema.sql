@@ -205,4 +205,4 @@ CREATE TABLE schedules (
 )
  STRICT;
 
-CREATE INDEX ix_schedules_due ON schedules (next_run) WHERE disabled_at IS NULL;
+CREATE INDEX ix_schedules_due ON schedules (project_id, next_run) WHERE disabled_at IS NULL;

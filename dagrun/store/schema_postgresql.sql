@@ -191,4 +191,4 @@ CREATE TABLE schedules (
     CONSTRAINT fk_schedules_revision_id FOREIGN KEY(revision_id) REFERENCES revisions (id)
 );
 
-CREATE INDEX ix_schedules_due ON schedules (next_run) WHERE disabled_at IS NULL;
+CREATE INDEX ix_schedules_due ON schedules (project_id, next_run) WHERE disabled_at IS NULL;

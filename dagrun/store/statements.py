@@ -163,12 +163,12 @@ def _planned(insert: Insert) -> dict[str, ClauseElement]:
         "list_schedules": in_order,
         "list_schedules_of": in_order.where(_is(schedules.c.project_id)),
         "due_schedules": _rows(schedules)
-        .where(enabled, schedules.c.next_run <= bindparam("now", type_=INT))
+        .where(_is(schedules.c.project_id), enabled, schedules.c.next_run <= bindparam("now", type_=INT))
         .order_by(schedules.c.next_run, schedules.c.id)
         .limit(bindparam("limit", type_=INT))
         .offset(bindparam("offset", type_=INT))
         .with_for_update(skip_locked=True),
-        "next_due_schedule": select(func.min(schedules.c.next_run)).where(enabled),
+        "next_due_schedule": select(func.min(schedules.c.next_run)).where(_is(schedules.c.project_id), enabled),
         "lock_schedule": _rows(schedules).where(_is(schedules.c.id)).with_for_update(),
         "insert_skip": insert(skips).on_conflict_do_nothing(),
         "list_skips": _rows(skips).where(*of_workflow[skips]).order_by(skips.c.session_time.desc()),

@@ -249,6 +249,7 @@ schedules = Table(
 )
 Index(
     "ix_schedules_due",
+    schedules.c.project_id,
     schedules.c.next_run,
     sqlite_where=column("disabled_at").is_(None),
     postgresql_where=column("disabled_at").is_(None),

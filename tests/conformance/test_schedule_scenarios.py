@@ -22,7 +22,7 @@ from dagrun.core.sla import alarm_of
 from dagrun.core.state import SUCCESS
 from dagrun.core.zone import zone
 from dagrun.engine import backfill, timetable
-from dagrun.engine.catalog import Catalog, Place, Refused, read
+from dagrun.engine.catalog import Catalog, Refused, read
 from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local
 from dagrun.engine.scheduler import Scheduler
@@ -32,6 +32,7 @@ from dagrun.engine.worker import machine_clock
 from dagrun.engine.workspace import Workspaces
 from dagrun.errors import Conflict, UserError
 from dagrun.executors.process import ProcessExecutor
+from dagrun.project.sources import Place
 from dagrun.schedules.definition import schedules_of
 from dagrun.store.base import AttemptRow, ScheduleRow
 from dagrun.store.sql import open_store
@@ -380,7 +381,7 @@ TIMES = [case for case in CASES if case["kind"] == "truncated_session_time"]
 @pytest.mark.parametrize("case", TIMES, ids=[case["id"] for case in TIMES])
 def test_a_time_is_truncated_as_the_case_says(case):
     config = Map("w.dig", 1, 1)
-    schedule = dict([case["schedule"].split(" ", 1)]) if case["schedule"] else None
+    schedule = dict([case["schedule"].split(": ", 1)]) if case["schedule"] else None
     config.update({"timezone": case["timezone"], **({"schedule": schedule} if schedule else {})})
     planned = schedules_of(compile_workflow("w", config))
     try:

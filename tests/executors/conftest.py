@@ -8,31 +8,20 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dagrun.executors import children, marks
+from dagrun.executors.kept import KeptExecutor
 from dagrun.executors.process import ProcessExecutor
 from dagrun.plugins.executor import Exit, Launch
+from tests.executors.censor import Censor
 
 LIMIT_SECONDS = 30
-
-
-class Censor:
-    """A filter that is easy to follow: x becomes *, the last byte is kept back."""
-
-    def __init__(self, secrets) -> None:
-        self.kept = b""
-
-    def feed(self, chunk: bytes) -> bytes:
-        data = (self.kept + chunk).replace(b"x", b"*")
-        self.kept = data[-1:]
-        return data[:-1]
-
-    def flush(self) -> bytes:
-        return self.kept
+IDLE_SECONDS = 0.2  # so soon a keeper ends after its test
+CENSOR = "tests.executors.censor:Censor"
 
 
 class Bench:
     """Starts shell scripts and drives the executor as the engine's loop does."""
 
-    def __init__(self, executor: ProcessExecutor, directory: str) -> None:
+    def __init__(self, executor: ProcessExecutor | KeptExecutor, directory: str) -> None:
         self.executor = executor
         self.directory = directory
         self.mark = f"{directory}/7."
@@ -84,10 +73,44 @@ def await_true(condition: Callable[[], bool]) -> None:
         os.sched_yield()
 
 
-@pytest.fixture(params=["pidfd", "thread"])
+@pytest.fixture(params=["pidfd", "thread", "keeper"])
 def bench(request, tmp_path, monkeypatch) -> Iterator[Bench]:
+    """Every executor of this machine's processes."""
+    if request.param == "keeper":
+        yield from kept_bench(str(tmp_path))
+    else:
+        yield from own_bench(request, tmp_path, monkeypatch)
+
+
+@pytest.fixture(params=["pidfd", "thread"])
+def own(request, tmp_path, monkeypatch) -> Iterator[Bench]:
+    """The executor whose processes are our own children."""
+    yield from own_bench(request, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def kept(tmp_path) -> Iterator[Bench]:
+    """The executor whose processes outlive us."""
+    yield from kept_bench(str(tmp_path))
+
+
+@pytest.fixture
+def state(kept) -> str:
+    """The directory of its keeper."""
+    return f"{kept.directory}/state"
+
+
+def own_bench(request, tmp_path, monkeypatch) -> Iterator[Bench]:
     if request.param == "thread":
         monkeypatch.setattr(children, "PidfdChild", children.WaitedChild)
     bench = Bench(ProcessExecutor(Censor), str(tmp_path))
     yield bench
+    marks.sweep(bench.mark)
+
+
+def kept_bench(directory: str) -> Iterator[Bench]:
+    executor = KeptExecutor(f"{directory}/state", CENSOR, idle_seconds=IDLE_SECONDS)
+    bench = Bench(executor, directory)
+    yield bench
+    executor.close()
     marks.sweep(bench.mark)

@@ -90,13 +90,13 @@ def test_a_missing_directory_is_the_fault_of_the_task(bench):
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
-def test_a_machine_without_room_is_not_the_fault_of_the_task(bench, monkeypatch, number):
+def test_a_machine_without_room_is_not_the_fault_of_the_task(own, monkeypatch, number):
     def posix_spawn(*arguments, **options):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "posix_spawn", posix_spawn)
     with pytest.raises(TaskFailed) as caught:
-        bench.start("true")
+        own.start("true")
     assert (caught.value.kind, caught.value.platform) == ("spawn_failed", True)
 
 
@@ -169,25 +169,25 @@ class TestMasking:
 class TestAnotherDagrun:
     """A handle outlives the process that made it; an exit code doesn't."""
 
-    def test_sees_that_it_runs_and_can_stop_it(self, bench):
-        handle = bench.start("trap 'echo bye; exit 3' TERM; echo ready; for i in $(seq 20); do sleep 1; done")
-        bench.await_line("ready")
-        bench.executor, first = ProcessExecutor(bench.executor._masker), bench.executor
-        assert bench.executor.poll(handle) is None
-        bench.executor.stop(handle, 20)
-        bench.executor, second = first, bench.executor
-        assert bench.end(handle).exit_code == 3
+    def test_sees_that_it_runs_and_can_stop_it(self, own):
+        handle = own.start("trap 'echo bye; exit 3' TERM; echo ready; for i in $(seq 20); do sleep 1; done")
+        own.await_line("ready")
+        own.executor, first = ProcessExecutor(own.executor._masker), own.executor
+        assert own.executor.poll(handle) is None
+        own.executor.stop(handle, 20)
+        own.executor, second = first, own.executor
+        assert own.end(handle).exit_code == 3
         with pytest.raises(TaskFailed) as caught:
             while second.poll(handle) is None:
                 second.tick(0)
         assert (caught.value.kind, caught.value.platform) == ("lost", True)
 
-    def test_is_not_fooled_by_a_pid_that_was_given_again(self, bench):
-        handle = bench.start("sleep 20")
-        other = ProcessExecutor(bench.executor._masker)
+    def test_is_not_fooled_by_a_pid_that_was_given_again(self, own):
+        handle = own.start("sleep 20")
+        other = ProcessExecutor(own.executor._masker)
         with pytest.raises(TaskFailed, match="gone"):
             other.poll({**handle, "start": handle["start"] + 1})
         with pytest.raises(TaskFailed, match="gone"):
             other.poll({**handle, "boot": "another"})
         os.killpg(handle["pid"], signal.SIGKILL)
-        bench.end(handle)
+        own.end(handle)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+from datetime import UTC, datetime
 
 import pytest
 
-from dagrun.plugins.operator import Again, Succeeded, TaskFailed
+from dagrun.plugins.operator import Again, Ended, Succeeded, TaskFailed
 from dagrun.plugins.testing import context
 from dagrun_operators.http import Http
+from dagrun_operators.runner import send_request
 from tests.operators.network import call, certified, without_proxies
 from tests.stubs.http import http_stub
 
@@ -241,23 +243,31 @@ def test_which_answers_are_asked_for_again(run, status, params, again):
 
 
 @pytest.mark.parametrize(
-    ("retries", "retry_after", "least", "most"),
+    ("retries", "retry_after", "pause"),
+    [(0, None, 1), (3, None, 8), (2000, None, 30), (0, 20.0, 20), (0, 9_999_999.0, 3600), (5, 1.0, 30)],
+)
+def test_the_pause_grows_and_the_server_may_lengthen_it(tmp_path, retries, retry_after, pause):
+    task = context({"_command": "http://h/"}, memo={"request": {"retry": retries}})
+    got = {"status": 503, "reason": "", "content": "", "content_type": None, "retry_after": retry_after}
+    (tmp_path / "request.json").write_text(Http().run(task).files["request.json"])
+    (tmp_path / "result.json").write_text(json.dumps(got))
+    assert Http().ended(task, Ended(0, str(tmp_path))) == Again(pause, {"request": {"retry": retries + 1}})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
     [
-        (0, None, 1, 2),
-        (3, None, 8, 9),
-        (2000, None, 30, 31),
-        (0, "20", 20, 21),
-        (0, "9999999", 3600, 3601),
-        (5, "1", 30, 31),
-        (0, "Fri, 02 Jan 2026 03:04:05 GMT", 1, 2),
-        (0, "soon", 1, 2),
+        (None, None),
+        ("20", 20.0),
+        ("99999999999", 999_999_999.0),
+        ("Fri, 02 Jan 2026 03:04:05 GMT", 5.0),
+        ("soon", None),
     ],
 )
-def test_the_pause_grows_and_the_server_may_lengthen_it(run, retries, retry_after, least, most):
-    headers = {} if retry_after is None else {"Retry-After": retry_after}
-    result, _ = answered(run, 503, memo={"request": {"retry": retries}}, headers=headers)
-    assert least <= result.after <= most
-    assert result.memo == {"request": {"retry": retries + 1}}
+def test_the_pause_that_the_server_asks_for(text, seconds):
+    now = datetime(2026, 1, 2, 3, 4, 0, tzinfo=UTC).timestamp()
+    assert send_request.seconds(text, now) == seconds
+    assert send_request.seconds(text, now + 60) == (0.0 if seconds == 5.0 else seconds)
 
 
 def test_it_does_not_ask_for_ever(run):

@@ -53,7 +53,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_schedules_due",
         "schedules",
-        ["next_run"],
+        ["project_id", "next_run"],
         unique=False,
         sqlite_where=sa.text("disabled_at IS NULL"),
         postgresql_where=sa.text("disabled_at IS NULL"),
