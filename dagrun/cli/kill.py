@@ -8,12 +8,15 @@ import click
 
 from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import find_attempt, json_option, open_here, project_options
-from dagrun.cli.running import end_dead_attempts, revision_of
+from dagrun.cli.running import end_dead_attempts, end_one, revision_of
 from dagrun.core.events import Canceled
 from dagrun.core.state import CANCELED
+from dagrun.engine.owners import daemon_is_alive, is_of_daemon
 from dagrun.engine.submit import TASK_LIMIT
 from dagrun.engine.turn import Live, take_turn
+from dagrun.engine.waiting_room import end_queued, is_queued
 from dagrun.errors import Conflict
+from dagrun.store.base import AttemptRow, Store
 
 PATIENCE_SECONDS = 60.0
 
@@ -33,7 +36,15 @@ def command(attempt: str, project: str | None, database: str | None, no_wait: bo
         revision = tx.get_revision(row.revision_id)
     if row.finished_at is not None:
         raise Conflict(f"attempt {row.id} has ended already ({row.state})")
+    if end_waiting(store, row):
+        if as_json:
+            print_attempt(store, row.id)
+        else:
+            click.echo(f"attempt {row.id} is killed; it had not begun", err=True)
+        return 0
     end_dead_attempts(opened, lambda text: click.echo(text, err=True))
+    if is_of_daemon(row) and not daemon_is_alive(opened.state_dir):
+        end_one(opened, store, row, lambda text: click.echo(text, err=True))
     workflow = revision_of(opened, revision, row).workflow(session.workflow)
     live = Live(row.id, workflow, TASK_LIMIT)
     turn = take_turn(store, live, [Canceled("killed by dagrun kill")])
@@ -57,3 +68,13 @@ def command(attempt: str, project: str | None, database: str | None, no_wait: bo
     if not as_json:
         click.echo(f"attempt {row.id} is killed", err=True)
     return 0
+
+
+def end_waiting(store: Store, row: AttemptRow) -> bool:
+    """End an attempt that waits for its turn; False if it has begun."""
+    with store.transaction() as tx:
+        now = tx.lock_attempt(row.id)
+        if not is_queued(now):
+            return False
+        end_queued(tx, now, "killed by dagrun kill")
+        return True

@@ -27,6 +27,8 @@ def task_word(row: TaskRow) -> str:
 def attempt_word(row: AttemptRow, *, alive: bool) -> str:
     """One word for what became of an attempt."""
     if row.finished_at is None:
+        if row.version == 0:
+            return "queued"
         return "running" if alive else "lost"
     if row.state == CANCELED:
         return "killed"

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from dagrun.core.schedule import END, Schedule
 from dagrun.core.session import format_time
-from dagrun.core.state import SUCCESS
+from dagrun.core.state import FAILED, SUCCESS
 from dagrun.core.workflow import Workflow
+from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission
 from dagrun.engine.waiting_room import queue
 from dagrun.errors import Conflict, LimitExceeded, UserError
@@ -124,3 +125,14 @@ def last_executed(tx: Tx, project_id: int, workflow: str, times: Sequence[int]) 
         return None
     before = tx.previous_session(project_id, workflow, min(times))
     return before.session_time if before else None
+
+
+def backfill_is_over(tx: Tx, row: AttemptRow, workflow: str) -> str | None:
+    """Why no more of its backfill starts: `--stop-after` so many failures."""
+    options = decode(row.options)
+    most = options.get("stop_after")
+    if most is None:
+        return None
+    states = tx.list_attempts(project_id=tx.get_session(row.session_id).project_id, workflow=workflow, limit=10_000)
+    failed = [one for one in states if one.attempt.retry_name == row.retry_name and one.attempt.state in FAILED]
+    return f"{len(failed)} of the backfill {row.retry_name} failed" if len(failed) >= most else None

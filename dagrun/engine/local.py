@@ -20,6 +20,7 @@ from dagrun.engine.attempt import Attempt, open_attempt
 from dagrun.engine.launch import Launcher
 from dagrun.engine.observer import Observer
 from dagrun.engine.owners import Ownership
+from dagrun.engine.pauses import PARENT
 from dagrun.engine.submit import Submission, new_uuid, process, submit
 from dagrun.engine.turn import Live
 from dagrun.engine.worker import Report, Worker, machine_clock
@@ -195,7 +196,8 @@ class Local:
                 key: value
                 for key, value in parent.options.items()
                 if key in ("workspace", "task_limit", PROJECT_PARAMS)
-            },
+            }
+            | {PARENT: parent.id},
         )
         with self.store.transaction() as tx:
             session = tx.ensure_session(wanted.project_id, found.name, wanted.session_time, new_uuid())

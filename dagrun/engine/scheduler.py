@@ -13,11 +13,11 @@ from dagrun.core.decide import BROKEN_WAIT, MISSED, Active, Decision, Planned, S
 from dagrun.core.schedule import Slot
 from dagrun.core.session import SECOND, format_time
 from dagrun.core.workflow import Workflow
-from dagrun.engine.backfill import LAST_EXECUTED
+from dagrun.engine.backfill import LAST_EXECUTED, backfill_is_over
 from dagrun.engine.local import RUN_TIME, Local, Revision
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission, start, submit
-from dagrun.engine.timetable import moved_to, share
+from dagrun.engine.timetable import enable, moved_to, share
 from dagrun.engine.turn import Live
 from dagrun.engine.waiting_room import end_queued, is_queued, queue, ready
 from dagrun.errors import UserError
@@ -88,9 +88,22 @@ class Scheduler:
         return min([IDLE_SECONDS, *(max(0.0, (due - now) / SECOND) for due in dues)])
 
     def start_due(self, now: int) -> None:
+        with self.store.reading() as tx:
+            paused = any(row.attempt_id == 0 for row in tx.list_pauses())
+            over = [row for row in tx.ended_pauses(now) if row.project_id in self.projects.ids()]
+        if paused:
+            return
+        if over:
+            self.enable(over)
         for project_id in self.projects.ids():
             while self.some(project_id, now, AT_ONCE):
                 pass
+
+    def enable(self, rows: list[ScheduleRow]) -> None:
+        """Their time of being disabled is over."""
+        with self.store.transaction() as tx:
+            for row in rows:
+                enable(tx, tx.lock_schedule(row.id), tx.now)
 
     def some(self, project_id: int, now: int, limit: int) -> bool:
         """Some of a project's due rows. When one of them can't be handled, each is handled by itself."""
@@ -219,6 +232,11 @@ class Scheduler:
             for entry in ready(tx, ours):
                 row = tx.lock_attempt(entry.attempt_id)
                 tx.delete_queued(row.id)
+                stopped = backfill_is_over(tx, row, entry.workflow)
+                if stopped:
+                    end_queued(tx, row, stopped)
+                    self.said.append(f"attempt {row.id} is not started: {stopped}")
+                    continue
                 try:
                     revision = self.projects.revision_of(tx, row)
                     wanted = waited_for(tx, row, revision)

@@ -122,6 +122,14 @@ def skip(tx: Tx, row: ScheduleRow, one: Planned, slot: Slot, dry_run: bool) -> S
     return row
 
 
+def run_at(tx: Tx, row: ScheduleRow, at: int, *, dry_run: bool = False) -> ScheduleRow:
+    """Its next session runs at that time; the session stays the same."""
+    row = row._replace(next_run=at, planned_run=at, note=None)
+    if not dry_run:
+        tx.save_schedule(row._replace(updated_at=tx.now))
+    return row
+
+
 def rows_of(tx: Tx, project_id: int, workflow: str) -> list[ScheduleRow]:
     """The schedules of a workflow. Raises NotFound when it has none."""
     rows = tx.list_schedules(project_id)

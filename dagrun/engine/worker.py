@@ -28,6 +28,7 @@ from dagrun.engine.attempt import Attempt
 from dagrun.engine.hunger import Hunger
 from dagrun.engine.launch import Launcher, Prepared, if_full_says_so
 from dagrun.engine.observer import Observer
+from dagrun.engine.pauses import Pauses
 from dagrun.engine.tries import Try, record, try_log, without_secrets
 from dagrun.engine.turn import Turn, take_turn
 from dagrun.errors import LimitExceeded, TaskFailed
@@ -94,6 +95,7 @@ class Worker:
         self.over: list[int] = []  # attempts that are done, for whoever gave them to us
         self.waiting: dict[int, list[tuple[int, int]]] = {}  # attempt → (attempt, task) that wait for its end
         self.hungry = Hunger()
+        self.pauses = Pauses(store)
         self.fed: int | None = None  # the attempt that gets the free slots in its next turn
         self.dues: list[tuple[int, int]] = []  # when, and which attempt has a task that is due then
         self.hurried = False
@@ -185,6 +187,7 @@ class Worker:
         if changes != self.changes:
             self.changes = changes
             self.wanted.update(self.attempts)
+            self.pauses.read()
 
     def delay(self) -> float:
         now = time.monotonic()
@@ -245,11 +248,12 @@ class Worker:
         if due is not None and due != attempt.due:
             heappush(self.dues, (due, attempt.id))
         attempt.due = due
-        if turn.tree.ready and turn.tree.claimable(1):
+        if turn.tree.ready and turn.tree.claimable(1) and not self.pauses.hold(attempt, self.attempts):
             self.hungry.add(attempt.id, self.now(), attempt.priority)
 
     def take_turn(self, attempt: Attempt, reports: Sequence[Report]) -> Turn:
         ours = not self.hungry or self.fed == attempt.id  # else others are ahead in the queue for slots
+        ours = ours and not self.pauses.hold(attempt, self.attempts)
         self.fed = None
         return take_turn(
             self.store,

@@ -66,6 +66,13 @@ def clock_of(zone_name: str, place: tzinfo) -> tzinfo:
     return UTC if re.match(r"UTC?[+-]", zone_name) else place
 
 
+def planned_from(text: str) -> Planned:
+    """A schedule from the `text` that was kept of it."""
+    timezone, config = json.loads(text)
+    workflow = Workflow("", "", timezone, ())
+    return planned(workflow, config, strict=False, common=())._replace(text=text)
+
+
 def own_zone(workflow: Workflow, config: Mapping[str, Any]) -> str:
     name = config.get("timezone") or workflow.timezone
     try:

@@ -191,6 +191,9 @@ class Planned(Protocol):
     def next_due_schedule(self, project_id: int) -> int | None:
         """When the next enabled one of a project is due."""
 
+    def ended_pauses(self, now: int) -> list[ScheduleRow]:
+        """Schedules that were disabled until a time that has come."""
+
     def lock_schedule(self, schedule_id: int) -> ScheduleRow: ...
     def insert_skip(self, row: SkipRow) -> None:
         """A session that is skipped twice keeps its first reason."""

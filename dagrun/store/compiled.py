@@ -56,6 +56,7 @@ class Statements(NamedTuple):
     list_schedules_of: str  # project_id
     due_schedules: str  # project_id, now, limit, offset
     next_due_schedule: str  # project_id
+    ended_pauses: str  # now
     lock_schedule: str  # id
     insert_skip: str  # project_id, workflow, session_time, run_time, at, reason
     list_skips: str  # project_id, workflow
@@ -315,6 +316,14 @@ SQLITE = Statements(
         SELECT min(schedules.next_run) AS min_1
         FROM schedules
         WHERE schedules.project_id = ? AND schedules.disabled_at IS NULL
+    """,
+    ended_pauses="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules
+        WHERE schedules.disabled_until <= ?
     """,
     lock_schedule="""
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
@@ -627,6 +636,14 @@ POSTGRESQL = Statements(
         SELECT min(schedules.next_run) AS min_1
         FROM schedules
         WHERE schedules.project_id = %s AND schedules.disabled_at IS NULL
+    """,
+    ended_pauses="""
+        SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
+        schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
+        schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
+        schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
+        FROM schedules
+        WHERE schedules.disabled_until <= %s
     """,
     lock_schedule="""
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,

@@ -46,6 +46,9 @@ class PlannedTx:
         due: int | None = found
         return due
 
+    def ended_pauses(self, now: int) -> list[ScheduleRow]:
+        return self._list(ScheduleRow, self._sql.ended_pauses, now)
+
     def lock_schedule(self, schedule_id: int) -> ScheduleRow:
         return self._get(ScheduleRow, "schedule", self._sql.lock_schedule, schedule_id)
 

@@ -169,6 +169,7 @@ def _planned(insert: Insert) -> dict[str, ClauseElement]:
         .offset(bindparam("offset", type_=INT))
         .with_for_update(skip_locked=True),
         "next_due_schedule": select(func.min(schedules.c.next_run)).where(_is(schedules.c.project_id), enabled),
+        "ended_pauses": _rows(schedules).where(schedules.c.disabled_until <= bindparam("now", type_=INT)),
         "lock_schedule": _rows(schedules).where(_is(schedules.c.id)).with_for_update(),
         "insert_skip": insert(skips).on_conflict_do_nothing(),
         "list_skips": _rows(skips).where(*of_workflow[skips]).order_by(skips.c.session_time.desc()),
