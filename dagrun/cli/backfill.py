@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -16,7 +18,9 @@ from dagrun.engine import backfill
 from dagrun.engine.owners import daemon_is_alive
 from dagrun.engine.submit import new_uuid, process
 from dagrun.errors import UserError
-from dagrun.store.base import AttemptRow, Tx
+from dagrun.project.archive import snapshot
+from dagrun.project.sources import taken_commit
+from dagrun.store.base import AttemptRow, RevisionRow, Tx
 
 
 @click.command("backfill", short_help="Make sessions of the past.")
@@ -89,8 +93,18 @@ def begin(tx: Tx, opened: Opened, one: Found, times: list[int], wish: backfill.W
     workflow = revision.workflow(one.row.workflow)
     return backfill.start(
         tx, workflow, revision_row, times, wish, lambda time: schedule_params(workflow, time),
-        process(opened.state_dir, daemon=True), one.place,
+        process(opened.state_dir, daemon=True), one.place, commit_of(opened, one.project, revision_row),
     )  # fmt: skip
+
+
+def commit_of(opened: Opened, project: str, revision: RevisionRow) -> Mapping[str, Any] | None:
+    """The commit that the daemon took over last, if the revision consists of its files."""
+    commit = taken_commit(os.path.join(opened.state_dir, "git", project))
+    tree = os.path.join(opened.state_dir, commit.get("tree", ""))
+    if not commit or not os.path.isdir(tree):
+        return None
+    digest, _ = snapshot(tree, opened.state_dir, f"index-{project}")
+    return commit if digest == revision.name else None
 
 
 def show(one: Found, times: list[int], made: list[AttemptRow], name: str, *, as_json: bool) -> None:

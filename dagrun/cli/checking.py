@@ -33,6 +33,14 @@ def findings_of(files: Any, workflow: Workflow) -> list[Finding]:
     return check(workflow, operators(), frozenset(files.paths()))
 
 
+def check_notify(files: Any, workflow: Workflow) -> None:
+    """Raises WorkflowError. Most workflows tell nobody, and need none of the modules."""
+    if workflow.notify:
+        from dagrun.engine.noticing import check_rules
+
+        check_rules(workflow, files)
+
+
 def check_schedule(workflow: Workflow) -> None:
     """Raises WorkflowError. Most workflows have none, and need none of the modules."""
     if workflow.schedule is not None:
@@ -62,6 +70,7 @@ def called_files(files: Any, workflow: Workflow) -> list[str]:
 def warn_before_run(files: Any, workflow: Workflow) -> None:
     """The findings as warnings. Raises WorkflowError where a called file of the top directory is broken."""
     called = called_files(files, workflow)
+    check_notify(files, workflow)
     for finding in findings_of(files, workflow):
         click.echo(str(finding).replace(f" {ERROR}: ", " warning: ", 1), err=True)
     left = LOOKED_AT
@@ -87,6 +96,7 @@ def look_at_all(files: Any, only: str | None) -> tuple[list[Workflow], list[Find
             workflows.append(workflow)
             findings += findings_of(files, workflow)
             check_schedule(workflow)
+            check_notify(files, workflow)
         except WorkflowError as problem:
             errors.append(problem)
     return workflows, findings, errors

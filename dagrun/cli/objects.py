@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagrun.cli.opened import print_json
@@ -39,6 +39,13 @@ def attempt_object(one: AttemptSummary) -> dict[str, Any]:
         "finished_at": iso(row.finished_at),
         "error": json.loads(row.error) if row.error else None,
     }
+
+
+def commit_object(commit: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if commit is None:
+        return None
+    shown = {key: commit.get(key) for key in ("id", "author", "subject", "url", "branch", "path")}
+    return shown | {"date": iso(commit["date"])}
 
 
 def task_object(row: TaskRow) -> dict[str, Any]:

@@ -13,19 +13,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from dagrun.cli.noticing import AtEnd, noticing_of
 from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import Opened, retry_command
 from dagrun.cli.output import Output
 from dagrun.core.state import CANCELED, SUCCESS
 from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt
+from dagrun.engine.gates import Gates
 from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local, Revision
 from dagrun.engine.owners import end_dead, is_alive, leftovers, place_of, sweep_stale
 from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.tries import try_log
 from dagrun.engine.workspace import Workspaces
-from dagrun.errors import NotFound
+from dagrun.errors import NotFound, UserError
 from dagrun.executors.process import ProcessExecutor, sweep
 from dagrun.project.archive import Snapshot, snapshot
 from dagrun.project.loader import compile_file, workflow_file
@@ -45,6 +47,7 @@ class Runner:
     project_id: int
     output: Output
     local: Local
+    notices: AtEnd
 
 
 def current_revision(opened: Opened) -> tuple[str, dict[str, Any]]:
@@ -82,6 +85,7 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         Workspaces(opened.state_dir),
     )
     secrets = LocalSecrets(opened.settings.values, os.environ)
+    noticing = noticing_of(opened.settings)
     local = Local(
         store,
         opened.state_dir,
@@ -90,8 +94,24 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         slots=slots_of(slots),
         secret_value=secrets.get,
         schedule_params=schedule_params,
+        gates=gates_of(opened),
+        noticing=noticing,
     )
-    return Runner(opened, revision, project_id, output, local)
+    return Runner(opened, revision, project_id, output, local, AtEnd(opened, noticing, project_id, output.said))
+
+
+def gates_of(opened: Opened) -> Gates:
+    """The pools and rates of the settings."""
+    values = opened.settings.values
+    pools: dict[str, float] = {}
+    for key, value in values.items():
+        if key.startswith("pools."):
+            try:
+                pools[key.removeprefix("pools.")] = float(value)
+            except (TypeError, ValueError):
+                raise UserError(f"{key} in the settings must be a number, not {value!r}") from None
+    rates = {key.removeprefix("rates."): str(value) for key, value in values.items() if key.startswith("rates.")}
+    return Gates(pools, rates)
 
 
 def slots_of(wanted: int | None) -> int:
@@ -127,10 +147,15 @@ def run_to_end(
 ) -> int:
     """Submit, run, and say how it ended; returns the exit code. JSON on standard output takes the place of the tasks' own."""
     runner.output.closed = as_json
+    if wanted.workflow.concurrency is not None:
+        from dagrun.cli.room import wait_for_room
+
+        if not wait_for_room(runner.opened.store, runner.local.filled(wanted), guard, runner.output.said):
+            return 0
     attempt = runner.local.submit(wanted, runner.revision, guard)
     runner.output.said(first_line(attempt))
     with stopped_by_signals(runner.local):
-        runner.local.run()
+        runner.local.run(runner.notices.beat)
     runner.output.close()
     tree = attempt.tree
     state_dir = runner.opened.state_dir
@@ -140,6 +165,7 @@ def run_to_end(
         return path if os.path.exists(path) else None
 
     runner.output.summary(attempt, tree, log_of, retry_command(runner.opened, attempt.id))
+    runner.notices.finish()
     if as_json:
         print_attempt(runner.opened.store, attempt.id)
     if tree.root.state == SUCCESS:
@@ -209,6 +235,7 @@ def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], 
             f"attempt {row.id} of {session.workflow} was left by a process that died, and can't be ended here: {problem}"
         )
         return
-    found = end_dead(store, opened.state_dir, row, workflow, TASK_LIMIT, sweep)
+    witness = noticing_of(opened.settings).witness(workflow, revision.files)
+    found = end_dead(store, opened.state_dir, row, workflow, TASK_LIMIT, sweep, witness)
     left = f", {found} of its processes were still there" if found else ""
     say(f"attempt {row.id} of {session.workflow} was left by a process that died: ended it{left}")

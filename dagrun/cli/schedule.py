@@ -14,8 +14,9 @@ from typing import Any
 
 import click
 
+from dagrun.cli.noticing import deadman_of, notices_of, noticing_of
 from dagrun.cli.opened import Opened, project_options
-from dagrun.cli.running import schedule_params, slots_of
+from dagrun.cli.running import gates_of, schedule_params, slots_of
 from dagrun.core.events import Move
 from dagrun.core.state import DONE, FAILED, SUCCESS
 from dagrun.core.tree import Task
@@ -25,16 +26,18 @@ from dagrun.engine.catalog import Candidate, Catalog, read
 from dagrun.engine.daemon import Daemon, Lock
 from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local
+from dagrun.engine.noticing import Noticing
 from dagrun.engine.scheduler import Scheduler
 from dagrun.engine.submit import TASK_LIMIT
 from dagrun.engine.workspace import Workspaces
 from dagrun.errors import NotFound
 from dagrun.executors.kept import KeptExecutor
-from dagrun.project.sources import LIST, Folder, Place, Several, git_source, name_of_url, read_list
+from dagrun.project.sources import LIST, Folder, Place, Several, git_source, name_of_url, read_list, tokens_of
 from dagrun.secrets.scopes import LocalSecrets
 
 MASKER = "dagrun.secrets.mask:Masker"
 GRACE = "10m"
+NOTICE_SECONDS = 5.0  # so long the last notices may take when it stops; the next start sends the rest
 
 
 @click.command("schedule", short_help="Run the schedules of a directory or a git repository.")
@@ -66,24 +69,30 @@ def command(directory: str, project: str | None, database: str | None, config: s
 
 def run(opened: Opened, options: dict[str, Any]) -> int:
     diary = Diary()
-    daemon = make_daemon(opened, diary, options)
+    noticing = noticing_of(opened.settings)
+    daemon = make_daemon(opened, diary, options, noticing)
+    notices = notices_of(opened, noticing, daemon.catalog.ids, diary.said, durable=True)
+    deadman = deadman_of(opened.settings, diary.said)
+    daemon.beats = [notices.poll, *([deadman.poll] if deadman else [])]
     try:
         with stopped_by_signals(daemon):
             daemon.open()
             count = len(daemon.catalog.ids())
             diary.said(f"{count} project{'s' if count != 1 else ''} in {opened.project_dir}, process {os.getpid()}")
             daemon.run()
+        notices.finish(NOTICE_SECONDS)
     finally:
         daemon.source.close()
     diary.said("stopped")
     return 0
 
 
-def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any]) -> Any:
+def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing: Noticing) -> Any:
     store = opened.durable_store
     executor = KeptExecutor(opened.state_dir, MASKER)
     launcher = Launcher(store.id, opened.state_dir, executor, Workspaces(opened.state_dir))
     secrets = LocalSecrets(opened.settings.values, os.environ)
+    noticing = noticing_of(opened.settings)
     local = Local(
         store,
         opened.state_dir,
@@ -93,6 +102,8 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any]) -> Any:
         secret_value=secrets.get,
         schedule_params=schedule_params,
         daemon=True,
+        gates=gates_of(opened),
+        noticing=noticing,
     )
     catalog = Catalog(store, opened.state_dir, {"task_limit": TASK_LIMIT})
     scheduler = Scheduler(store, local, catalog, diary.said, opened_at=local.worker.now())
@@ -102,7 +113,7 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any]) -> Any:
         catalog,
         scheduler,
         make_source(opened, options),
-        read=lambda place: read_checked(place, opened.state_dir, diary),
+        read=lambda place: read_checked(place, opened.state_dir, diary, catalog.candidate(place.name)),
         say=diary.said,
         known_commands=executor.names,
         grace=duration(options["grace"], "--grace"),
@@ -111,11 +122,7 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any]) -> Any:
 
 def make_source(opened: Opened, options: dict[str, Any]) -> Folder | Several:
     top = opened.project_dir
-    tokens = {
-        key.split(".")[1]: value
-        for key, value in opened.settings.values.items()
-        if key.startswith("git.") and key.endswith(".token")
-    }
+    tokens = tokens_of(opened.settings.values)
     if options["url"]:
         name = name_of_url(options["url"])
         every = duration(options["every"], "--every")
@@ -142,19 +149,21 @@ def duration(text: str, option: str) -> float:
         raise click.UsageError(f"{option} {text!r} is no length of time; write, for example, 30s or 10m") from None
 
 
-def read_checked(place: Place, state_dir: str, diary: Diary) -> Candidate:
+def read_checked(place: Place, state_dir: str, diary: Diary, before: Candidate | None) -> Candidate:
     """Errors of `dagrun check` refuse a project, its warnings are told once."""
-    from dagrun.cli.checking import findings_of
-    from dagrun.core.check import ERROR
+    from dagrun.cli.checking import operators
+    from dagrun.core import check as checks
 
-    def check(files: Any, workflow: Workflow) -> list[str]:
-        found = findings_of(files, workflow)
+    known = operators()
+
+    def check(paths: frozenset[str], workflow: Workflow) -> list[str]:
+        found = checks.check(workflow, known, paths)
         for finding in found:
-            if finding.level != ERROR:
+            if finding.level != checks.ERROR:
                 diary.warned_once(str(finding))
-        return [str(finding) for finding in found if finding.level == ERROR]
+        return [str(finding) for finding in found if finding.level == checks.ERROR]
 
-    return read(place, state_dir, check)
+    return read(place, state_dir, check, before)
 
 
 class Diary:

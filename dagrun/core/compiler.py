@@ -11,21 +11,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
+from dagrun.core.concurrency import concurrency_of, priority_of
 from dagrun.core.config import Map, Params, suggest
 from dagrun.core.needs import connect_needs
+from dagrun.core.notify import notify_of
 from dagrun.core.workflow import NOTHING, Node, Place, TaskSpec, Workflow
 from dagrun.core.zone import zone
 from dagrun.errors import TaskFailed, WorkflowError
 
 # In the order in which the definition is re-assembled (spec/language L20, L23); `_workspace` and `compat` are dagrun's.
 TOP_LEVEL_KEYS = (
-    "timezone", "_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace", "compat",
+    "timezone", "_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace", "compat", "concurrency", "priority", "notify", "_use",
 )  # fmt: skip
 GROUP_KEYS = (
     "timezone", "schedule", "sla", "_parallel", "_background", "_after", "_error", "_check", "_retry", "_export",
-    "_secrets", "_needs", "_workspace",
+    "_secrets", "_needs", "_workspace", "_use",
 )  # fmt: skip
-NOT_NULL_AT_TOP = ("schedule", "sla", "_error", "_check", "_retry", "_parallel")
+NOT_NULL_AT_TOP = ("schedule", "sla", "notify", "_error", "_check", "_retry", "_parallel")
 
 # What the compiler takes out of a task's own keys, because the engine and not the operator reads it.
 TASKS_ALONE = ("_env", "_keep", "_kill_grace", "_signal", "_timeout")  # that a group would be expected to hand on
@@ -52,6 +54,9 @@ def compile_workflow(name: str, config: Map) -> Workflow:
         nodes=tuple(compiler.nodes),
         schedule=config.get("schedule"),
         sla=config.get("sla"),
+        concurrency=concurrency_of(config),
+        priority=priority_of(config),
+        notify=notify_of(config),
         evaluates_data=evaluates_data(config),
     )
 
@@ -105,7 +110,7 @@ def top_level(config: Map) -> Map:
             )  # fmt: skip
     ordered = Map(config.file, config.line, config.column)
     ordered.places = config.places
-    for key in ("_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace"):
+    for key in ("_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace", "_use"):
         if key in config:
             ordered[key] = config[key]
     ordered.update((key, value) for key, value in config.items() if key.startswith("+"))

@@ -50,7 +50,7 @@ from dagrun.core.state import (
     TRANSITIONS,
     WAITING,
 )  # fmt: skip
-from dagrun.core.tree import AT_WORK, Task, TaskTree
+from dagrun.core.tree import AT_WORK, Task, TaskTree, rank
 from dagrun.core.workflow import NOTHING
 from dagrun.errors import WorkflowError
 
@@ -437,7 +437,7 @@ class Machine:
         if state not in (RUNNING, STOPPING):
             task.lease = None
         if state == READY:
-            heappush(self.tree.ready, task.index)
+            heappush(self.tree.ready, rank(task))
         self.step.moves.append(Move(task.index, before, state, reason))
         self.step.changed.add(task.index)
         if task.parent is not None:

@@ -1,6 +1,9 @@
 """`sla:` at the top of a file: what happens when an attempt isn't done in time (spec/language 8, spec/scheduling).
 
-Nothing is killed. The alarm adds tasks below the root: an alert, a failing task if `fail: true`, and the tasks of the
+    sla: {duration: "01:30", fail: true, alert: false, +tell: …}                  Digdag's
+    sla: {finish_by: "07:00", within: 2h, longer_than: 2x_usual, start_within: 10m, kill: true, do: {slack>: late.yml}}
+
+Nothing is killed unless `kill: true` says so. Of several the first one rings, once. The alarm adds tasks below the root: an alert, a failing task if `fail: true`, and the tasks of the
 map itself.
 """
 
@@ -11,50 +14,82 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from dagrun.core.config import Params
+from dagrun.core.config import Map, Params
 from dagrun.core.events import Overdue
 from dagrun.core.schedule import DAY, resolve
 from dagrun.core.session import SECOND, local_time
 from dagrun.core.workflow import Workflow
 from dagrun.core.zone import zone
-from dagrun.errors import WorkflowError
+from dagrun.errors import TaskFailed, WorkflowError
 
 CLOCK = re.compile(r"([+-]?\d+):([+-]?\d+)(?::([+-]?\d+))?\Z", re.ASCII)
-OPTIONS = ("time", "duration", "fail", "alert")
+TIMES = re.compile(r"([0-9]+(?:\.[0-9]+)?)x_usual\Z", re.ASCII)
+DIGDAGS = ("time", "duration")  # exactly one of these, unless one of ours is there
+OURS = ("finish_by", "within", "longer_than", "start_within")
+OPTIONS = (*DIGDAGS, *OURS, "fail", "alert", "kill", "do")
 
 
 class Alarm(NamedTuple):
+    """`kill`: the attempt is ended when it rings."""
+
     at: int  # microseconds since 1970 UTC
     alert: bool
     fail: bool
     tasks: Mapping[str, Any]
+    kill: bool = False
 
     def event(self) -> Overdue:
         return Overdue(self.alert, self.fail, self.tasks)
 
 
-def alarm_of(workflow: Workflow, run_time: int) -> Alarm | None:
-    """The alarm of an attempt that is run at `run_time`. Raises WorkflowError when `sla` can't be read."""
+def alarm_of(workflow: Workflow, run_time: int, usual: int | None = None) -> Alarm | None:
+    """The first alarm of an attempt that is run at `run_time`, if it isn't done by then.
+
+    `usual`: the usual length of its attempts, microseconds, where it is known (features F36). Raises WorkflowError when `sla`
+    can't be read.
+    """
     wanted = workflow.sla
     if wanted is None:
         return None
-    if not isinstance(wanted, Mapping) or ("time" in wanted) == ("duration" in wanted):
-        raise bad(workflow, "sla needs either time or duration")
+    if not isinstance(wanted, Mapping):
+        raise bad(workflow, "sla must be a map")
+    ours = [key for key in OURS if key in wanted]
+    if len([key for key in DIGDAGS if key in wanted]) != 1 and not ours:
+        raise bad(workflow, "SLA must be specified using either the 'time' or 'duration' option")
     options = Params(wanted)
-    key = "time" if "time" in wanted else "duration"
-    match = CLOCK.match(wanted[key]) if isinstance(wanted[key], str) else None
-    if not match:
-        raise bad(workflow, f"sla: {key} must be HH:MM or HH:MM:SS")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return Alarm(
-        at=moment(workflow, run_time, key, timedelta(hours=hours, minutes=minutes, seconds=seconds)),
-        alert=options.boolean("alert", True),
-        fail=options.boolean("fail", False),
-        tasks={key: value for key, value in wanted.items() if key not in OPTIONS},
-    )
+    try:
+        moments = [moment(workflow, run_time, key, options, usual) for key in (*DIGDAGS, *OURS[:3]) if key in wanted]
+        start_within(workflow)
+        tasks = {key: value for key, value in wanted.items() if key not in OPTIONS} | options.optional_map("do")
+        flags = [options.boolean(key, default) for key, default in (("alert", True), ("fail", False), ("kill", False))]
+    except TaskFailed as problem:
+        raise bad(workflow, f"sla: {problem.message}") from None
+    due = [at for at in moments if at is not None]
+    return Alarm(min(due), flags[0], flags[1], tasks, flags[2]) if due else None
 
 
-def moment(workflow: Workflow, run_time: int, key: str, length: timedelta) -> int:
+def start_within(workflow: Workflow) -> int | None:
+    """So long after its run time an attempt has begun, microseconds. Raises WorkflowError."""
+    if not isinstance(workflow.sla, Mapping) or "start_within" not in workflow.sla:
+        return None
+    try:
+        return int(Params(workflow.sla).duration("start_within") * SECOND)
+    except TaskFailed as problem:
+        raise bad(workflow, f"sla: {problem.message}") from None
+
+
+def asks_for_usual(workflow: Workflow) -> bool:
+    return isinstance(workflow.sla, Mapping) and "longer_than" in workflow.sla
+
+
+def moment(workflow: Workflow, run_time: int, key: str, options: Params, usual: int | None) -> int | None:
+    """When that option rings; None while the usual length isn't known."""
+    if key == "within":
+        return run_time + int(options.duration(key) * SECOND)
+    if key == "longer_than":
+        longest = longer_than(options[key], usual)
+        return None if longest is None else run_time + longest
+    length = clock(workflow, key, options[key])
     if key == "duration":
         return run_time + int(length.total_seconds()) * SECOND
     place = zone(workflow.timezone)
@@ -64,7 +99,29 @@ def moment(workflow: Workflow, run_time: int, key: str, length: timedelta) -> in
     return at if at >= run_time else at + DAY
 
 
+def clock(workflow: Workflow, key: str, given: Any) -> timedelta:
+    match = CLOCK.match(given) if isinstance(given, str) else None
+    if not match:
+        raise bad(workflow, f"sla: {key} must be HH:MM or HH:MM:SS")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def longer_than(given: Any, usual: int | None) -> int | None:
+    """`2x_usual`, or `+10m` above the usual length. Raises TaskFailed."""
+    text = str(given).strip()
+    match = TIMES.match(text)
+    if match:
+        return None if usual is None else int(usual * float(match[1]))
+    if not text.startswith("+"):
+        raise TaskFailed(f"longer_than must be 2x_usual or +10m, not {given!r}", "bad_option", "config")
+    more = int(Params({"longer_than": text[1:]}).duration("longer_than") * SECOND)
+    return None if usual is None else usual + more
+
+
 def bad(workflow: Workflow, message: str) -> WorkflowError:
+    file, line, column = workflow.sla.place("") if isinstance(workflow.sla, Map) else (workflow.file, None, None)
     return WorkflowError(
-        message, kind="bad_option", file=workflow.file, hint='write, for example,  sla: {duration: "01:30:00"}'
-    )
+        message, kind="bad_option", file=file or workflow.file, line=line, column=column,
+        hint='write, for example,  sla: {duration: "01:30:00"}, or  sla: {finish_by: "07:00"}',
+    )  # fmt: skip

@@ -99,6 +99,17 @@ class Carried(NamedTuple):
     attempt: int
 
 
+INDEX = (1 << 40) - 1
+
+
+def rank(task: Task) -> int:
+    """The order in which ready tasks are claimed: by `_priority` (features F59), then as in the file. Its low bits are the
+    task's index.
+    """
+    priority = task.spec.config.get("_priority", 0)
+    return task.index - (priority << 40) if isinstance(priority, int) and priority else task.index
+
+
 @dataclass(slots=True)
 class TaskTree:
     """All tasks of an attempt."""
@@ -110,7 +121,7 @@ class TaskTree:
     task_limit: int = 100_000
     static: int = 0  # so many tasks, the first ones, come from the workflow's file
     carried: Mapping[str, Carried] = field(default_factory=dict)
-    ready: list[int] = field(default_factory=list)  # heap of indexes; may hold some that are ready no more
+    ready: list[int] = field(default_factory=list)  # heap of ranks; may hold some that are ready no more
     due: list[tuple[int, int]] = field(default_factory=list)  # heap of (time, index); likewise
 
     @property
@@ -155,11 +166,11 @@ class TaskTree:
         """The next ready tasks, in order of their indexes, at most so many. They stay ready until they are claimed."""
         found: list[int] = []
         while self.ready and len(found) < most:
-            index = heappop(self.ready)
+            index = heappop(self.ready) & INDEX
             if self[index].state == READY and not self[index].superseded and index not in found:
                 found.append(index)
         for index in found:
-            heappush(self.ready, index)
+            heappush(self.ready, rank(self[index]))
         return found
 
     def next_due(self) -> int | None:
@@ -205,7 +216,7 @@ class TaskTree:
             if task.state in AT_WORK:
                 parent.in_window += 1
         if task.state == READY:
-            heappush(self.ready, task.index)
+            heappush(self.ready, rank(task))
         elif task.state == WAITING and task.due_at is not None:
             heappush(self.due, (task.due_at, task.index))
 

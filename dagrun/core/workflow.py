@@ -72,6 +72,25 @@ class TaskSpec:
         )
 
 
+class Concurrency(NamedTuple):
+    """How many attempts of a workflow may be at work (features F54); those with the same `key` are counted together."""
+
+    limit: int
+    key: Any = ""  # may be a Template
+    when_full: str = "queue"  # skip, fail, replace, latest
+    strict: bool = False  # after a failure nothing starts until it is retried
+
+
+class NotifyRule(NamedTuple):
+    """Who is told of what (features F93)."""
+
+    on: tuple[str, ...]  # of `core.notify.EVENTS`
+    to: tuple[str, ...] = ()  # targets; none: those of the settings
+    template: str | None = None  # a file of the project
+    once_per: str = "run"  # or session
+    place: Place = (None, None, None)
+
+
 @dataclass(slots=True)
 class Node:
     """One task of a compiled file: its definition and its place among the others. Indexes count in pre-order."""
@@ -92,6 +111,9 @@ class Workflow(NamedTuple):
     nodes: tuple[Node, ...]
     schedule: Any = None
     sla: Any = None
+    concurrency: Concurrency | None = None
+    priority: int = 0  # 0 to 9
+    notify: tuple[NotifyRule, ...] = ()
     evaluates_data: bool = False  # `compat: {evaluate_data: true}`
 
     def find(self, suffix: str) -> list[Node]:

@@ -11,7 +11,7 @@ from dagrun.core.session import Identity, builtin_variables
 from dagrun.core.tree import Task, TaskTree
 from dagrun.engine.rows import decode
 from dagrun.engine.turn import Live
-from dagrun.store.base import AttemptRow, SessionRow, Tx
+from dagrun.store.base import AttemptRow, SessionRow, Store, Tx
 
 
 class Files(Protocol):
@@ -52,6 +52,10 @@ class Attempt:
     @property
     def timezone(self) -> str:
         return self.row.timezone
+
+    def notify(self, store: Store, task: Task, text: str) -> bool:
+        """People are told by a notice; False when there is nobody to be told."""
+        return self.live.witness is not None and self.live.witness.message(store, self.row, task, text)
 
     def variables(self) -> Variables:
         if self.known is None or self.known.tree is not self.live.tree:

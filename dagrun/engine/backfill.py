@@ -80,8 +80,9 @@ def start(
     params: Callable[[int], Mapping[str, Any]],
     owner: Mapping[str, Any],
     place: Any,
+    commit: Mapping[str, Any] | None = None,
 ) -> list[AttemptRow]:
-    """The attempts, waiting for their turn. Raises LimitExceeded; then none is made."""
+    """The attempts, waiting for their turn; of a `commit` if the revision is one. Raises LimitExceeded; then none is made."""
     project_id = revision.project_id
     live = tx.count_live()
     if wish.most is not None and live + len(times) > wish.most:
@@ -101,7 +102,7 @@ def start(
             session_time=at,
             params=given,
             retry_name=wish.name,
-            options={BACKFILL: wish.name, "stop_after": wish.stop_after},
+            options={BACKFILL: wish.name, "stop_after": wish.stop_after, **({"commit": commit} if commit else {})},
         )
         after = made[-1].session_id if made and wish.parallel == 1 else None
         most = 0 if wish.parallel == 1 else wish.parallel

@@ -10,17 +10,19 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.decide import Planned
 from dagrun.core.sla import alarm_of
 from dagrun.core.workflow import Workflow
 from dagrun.engine.local import Revision
+from dagrun.engine.noticing import check_rules
 from dagrun.engine.owners import place_of
+from dagrun.engine.rows import decode
 from dagrun.engine.timetable import Key, take_over
 from dagrun.errors import NotFound, UserError, WorkflowError
 from dagrun.project.archive import Snapshot, snapshot
-from dagrun.project.loader import compile_file, workflow_file, workflow_files
+from dagrun.project.loader import compile_file, name_of, workflow_file, workflow_files
 from dagrun.project.sources import Place
 from dagrun.schedules.definition import schedules_of
 from dagrun.store.base import AttemptRow, RevisionRow, ScheduleRow, Store, Tx
@@ -45,24 +47,54 @@ class Candidate:
     files: Any
     workflows: dict[str, Workflow]
     planned: dict[Key, Planned]
+    paths: frozenset[str]
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by workflow: the files that it was compiled from
 
     def workflow_digests(self) -> dict[str, Any]:
         """Changes when a workflow does; other files change more often than people want to hear."""
         return {name: self.manifest[workflow.file or ""] for name, workflow in self.workflows.items()}
 
+    def schedules(self, workflow: str) -> dict[Key, Planned]:
+        found: dict[Key, Planned] = {}
+        while (key := (workflow, len(found))) in self.planned:
+            found[key] = self.planned[key]
+        return found
 
-Check = Callable[[Any, Workflow], list[str]]
+
+Check = Callable[[frozenset[str], Workflow], list[str]]
 
 
-def read(place: Place, state_dir: str, check: Check) -> Candidate:
-    """Raises Refused with every error of every file; `check` gives further ones of a workflow."""
+class Noted(NamedTuple):
+    """Files, and which of them were read."""
+
+    files: Any
+    seen: list[str]
+
+    def read(self, path: str) -> bytes:
+        self.seen.append(path)
+        found: bytes = self.files.read(path)
+        return found
+
+    def paths(self) -> list[str]:
+        found: list[str] = self.files.paths()
+        return found
+
+
+def read(place: Place, state_dir: str, check: Check, before: Candidate | None = None) -> Candidate:
+    """Raises Refused with every error of every file; `check` gives further ones of a workflow, from the paths of all files.
+
+    Of a valid candidate `before` it takes what is still the same, so that a change of one file costs what that file costs.
+    """
     digest, manifest = snapshot(place.directory, state_dir, f"index-{place.name}")
     files = Snapshot(manifest, os.path.join(state_dir, "objects"))
-    found = Candidate(place, digest, manifest, files, {}, {})
+    paths = frozenset(files.paths())
+    if before is not None and before.paths == paths:
+        paths = before.paths  # the same one, so that it is compared once
+    found = Candidate(place, digest, manifest, files, {}, {}, paths)
     problems: list[str] = []
     for path in workflow_files(files):
         try:
-            read_workflow(found, path, problems, check)
+            read_workflow(found, path, problems, check, before)
         except (WorkflowError, UserError) as problem:
             problems.append(str(problem))
     if problems:
@@ -70,15 +102,36 @@ def read(place: Place, state_dir: str, check: Check) -> Candidate:
     return found
 
 
-def read_workflow(found: Candidate, path: str, problems: list[str], check: Check) -> None:
-    workflow = compile_file(found.files, path)
+def read_workflow(found: Candidate, path: str, problems: list[str], check: Check, before: Candidate | None) -> None:
+    old = unchanged(found, path, before)
+    noted = Noted(found.files, [])
+    workflow = old or compile_file(noted, path)
     if workflow.name in found.workflows:
         raise UserError(f"{found.workflows[workflow.name].file} and {path} would be one workflow; rename one of them")
     found.workflows[workflow.name] = workflow
-    for position, planned in enumerate(schedules_of(workflow)):
-        found.planned[workflow.name, position] = planned
-    alarm_of(workflow, 0)
-    problems += check(found.files, workflow)
+    if old and before:
+        found.parts[old.name] = before.parts[old.name]
+        found.planned.update(before.schedules(old.name))
+    else:
+        found.parts[workflow.name] = tuple(noted.seen)
+        for position, planned in enumerate(schedules_of(workflow)):
+            found.planned[workflow.name, position] = planned
+        alarm_of(workflow, 0)
+    check_rules(workflow, found.files)
+    if not old or not before or before.paths is not found.paths:
+        problems += check(found.paths, workflow)
+
+
+def unchanged(found: Candidate, path: str, before: Candidate | None) -> Workflow | None:
+    """The workflow of that file as it was compiled before, if all files that it came from are as they were."""
+    workflow = before.workflows.get(name_of(path)) if before else None
+    if before is None or workflow is None or workflow.file != path:
+        return None
+    for part in before.parts[workflow.name]:
+        entry = found.manifest.get(part)
+        if entry is None or entry[0] != "file" or entry != before.manifest.get(part):  # behind a link: who knows
+            return None
+    return workflow
 
 
 @dataclass
@@ -97,7 +150,7 @@ class Catalog:
     state_dir: str
     attempt_options: Mapping[str, Any] = field(default_factory=dict)
     projects: dict[int, Known] = field(default_factory=dict)
-    old: dict[int, Revision] = field(default_factory=dict)  # revisions of attempts that began before
+    old: dict[tuple[int, str], Revision] = field(default_factory=dict)  # by revision and tree; of earlier attempts
 
     def take_over(self, candidate: Candidate, now: int, clear: Collection[str] = ()) -> int:
         """Its id. Attempts that are at work keep their revision."""
@@ -117,6 +170,10 @@ class Catalog:
             return found
 
         return Revision(row, candidate.files, candidate.manifest, candidate.place.directory, workflow)
+
+    def candidate(self, name: str) -> Candidate | None:
+        """The project of that name as it was taken over last."""
+        return next((one.candidate for one in self.projects.values() if one.candidate.place.name == name), None)
 
     def known(self, project_id: int) -> Known:
         try:
@@ -149,15 +206,18 @@ class Catalog:
         for known in self.projects.values():
             if known.revision.row.id == row.revision_id:
                 return known.revision
-        if row.revision_id not in self.old:
-            self.old[row.revision_id] = self.load(tx.get_revision(row.revision_id), row)
-        return self.old[row.revision_id]
+        tree = (decode(row.options).get("commit") or {}).get("tree", "")
+        if (row.revision_id, tree) not in self.old:
+            self.old[row.revision_id, tree] = self.load(tx.get_revision(row.revision_id), row, tree)
+        return self.old[row.revision_id, tree]
 
-    def load(self, row: RevisionRow, attempt: AttemptRow) -> Revision:
-        """An older revision, from the archive. Its project's directory is the one of today."""
+    def load(self, row: RevisionRow, attempt: AttemptRow, tree: str) -> Revision:
+        """An older revision, from the archive. Its project's directory is its commit's tree, or else the one of today."""
         manifest = json.loads(row.manifest)
         state_dir = place_of(attempt, self.state_dir)
         files = Snapshot(manifest, os.path.join(state_dir, "objects"))
         known = self.projects.get(row.project_id)
         directory = known.candidate.place.directory if known else os.path.dirname(state_dir)
+        if tree:
+            directory = os.path.join(state_dir, tree)
         return Revision(row, files, manifest, directory, lambda name: compile_file(files, workflow_file(files, name)))

@@ -33,6 +33,7 @@ class Context:
     project_dir: str
     secret_value: Callable[[str], str | None]
     write: Callable[[str], None]
+    notified: Callable[[str], bool]
     warned: Callable[[str], None]
     start_required: Require
     redirects: Any = None
@@ -54,6 +55,10 @@ class Context:
 
     def warn(self, text: str) -> None:
         self.warned(text)
+
+    def notify(self, text: str) -> None:
+        if not self.notified(text):
+            self.warned(text)
 
     def read(self, path: str) -> str:
         try:

@@ -8,25 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagrun.core.config import merge
+from dagrun.core.config import merge, to_text
 from dagrun.core.events import Canceled
 from dagrun.core.session import parse_full_time, whole_seconds
-from dagrun.core.sla import Alarm, alarm_of
+from dagrun.core.sla import Alarm, alarm_of, asks_for_usual
 from dagrun.core.state import SUCCESS
+from dagrun.core.template import evaluate
+from dagrun.core.timeline import USUAL_MOST, usual
 from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt, open_attempt
+from dagrun.engine.gates import Gates
 from dagrun.engine.launch import Launcher
 from dagrun.engine.observer import Observer
 from dagrun.engine.owners import Ownership
 from dagrun.engine.pauses import PARENT
 from dagrun.engine.submit import Submission, new_uuid, process, submit
+from dagrun.engine.tries import Report, machine_clock
 from dagrun.engine.turn import Live
-from dagrun.engine.worker import Report, Worker, machine_clock
+from dagrun.engine.waiting_room import KEY
+from dagrun.engine.worker import Worker
 from dagrun.errors import NotFound, TaskFailed, UserError
 from dagrun.plugins.operator import Child
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
+
+if TYPE_CHECKING:
+    from dagrun.engine.noticing import Noticing
 
 RUN_TIME = "run_time"  # in an attempt's options: when it was to start, where that isn't when it was made
 PROJECT_PARAMS = "project_params"  # in an attempt's options: what `-p` gave, which required workflows see too
@@ -55,14 +63,18 @@ class Local:
         schedule_params: Callable[[Workflow, int], Mapping[str, Any]],
         clock: Callable[[], int] = machine_clock,
         daemon: bool = False,
+        gates: Gates | None = None,
+        noticing: Noticing | None = None,
     ) -> None:
         self.store = store
         self.state_dir = state_dir
         self.daemon = daemon
+        self.noticing = noticing
         self.revisions: dict[int, Revision] = {}
         self.schedule_params = schedule_params
         self.observer = observer
         self.owned: dict[int, Ownership] = {}
+        self.ended = 0  # attempts so far: others may wait for that
         self.alarms: list[tuple[int, int, Alarm]] = []
         self.worker = Worker(
             store,
@@ -73,6 +85,7 @@ class Local:
             start_required=self.require,
             clock=clock,
             durable=daemon,
+            gates=gates,
         )
 
     # -- starting
@@ -89,9 +102,23 @@ class Local:
         return self.take_on(tx, row, live, revision)
 
     def filled(self, wanted: Submission) -> Submission:
-        """With the parameters that its schedule gives to a session."""
+        """With the parameters that its schedule gives to a session, and the options that its file gives to an attempt."""
         params = {**wanted.params, **self.schedule_params(wanted.workflow, wanted.session_time)}
-        return wanted._replace(params=params)
+        options = dict(wanted.options)
+        if wanted.workflow.concurrency is not None and KEY not in options:
+            options[KEY] = self.key_of(wanted.workflow, params)
+        if wanted.workflow.priority:
+            options.setdefault("priority", wanted.workflow.priority)
+        return wanted._replace(params=params, options=options)
+
+    def key_of(self, workflow: Workflow, params: Mapping[str, Any]) -> str:
+        """The attempts of the same key are counted together. Raises UserError when it can't be evaluated."""
+        assert workflow.concurrency is not None
+        javascript = self.worker.javascript.at(workflow.timezone, self.worker.now() / 1_000_000)
+        try:
+            return to_text(evaluate(params, {KEY: workflow.concurrency.key}, javascript)[KEY] or "")
+        except TaskFailed as problem:
+            raise UserError(f"{workflow.file}: concurrency: key: {problem}") from None
 
     def process(self) -> Mapping[str, Any]:
         return process(self.state_dir, daemon=self.daemon)
@@ -102,7 +129,11 @@ class Local:
             self.owned[row.id] = Ownership(self.state_dir, row.id)
         attempt = open_attempt(tx, live, row, revision.files, revision.manifest, revision.directory)
         self.revisions[row.id] = revision
-        alarm = alarm_of(live.workflow, int(attempt.options.get(RUN_TIME, row.created_at)))
+        if self.noticing is not None:
+            live.witness = self.noticing.witness(live.workflow, revision.files)
+        alarm = alarm_of(
+            live.workflow, int(attempt.options.get(RUN_TIME, row.created_at)), usual_length(tx, live.workflow, row)
+        )
         if alarm and not has_rung(attempt):
             heappush(self.alarms, (alarm.at, row.id, alarm))
         self.worker.add(attempt)
@@ -110,10 +141,10 @@ class Local:
 
     # -- the loop
 
-    def run(self) -> None:
-        """Until all attempts are done."""
+    def run(self, beat: Callable[[], float] = lambda: 60.0) -> None:
+        """Until all attempts are done. `beat` is a further part of the loop: it says when it is due again."""
         while self.worker.attempts:
-            seconds = self.poll()
+            seconds = min(self.poll(), beat())
             if self.worker.attempts:
                 self.worker.wait(seconds)
 
@@ -143,6 +174,7 @@ class Local:
         while self.worker.over:
             attempt_id = self.worker.over.pop()
             del self.revisions[attempt_id]
+            self.ended += 1
             owned = self.owned.pop(attempt_id, None)
             if owned:
                 owned.release()
@@ -153,7 +185,11 @@ class Local:
         while self.alarms and self.alarms[0][0] <= now:
             _, attempt_id, alarm = heappop(self.alarms)
             if attempt_id in self.worker.attempts:
-                self.worker.reports.append(Report(self.worker.attempts[attempt_id], alarm.event()))
+                attempt = self.worker.attempts[attempt_id]
+                self.worker.reports.append(Report(attempt, alarm.event()))
+                if alarm.kill:
+                    self.worker.reports.append(Report(attempt, Canceled("it was not done in time (sla: kill)")))
+                self.observer.warned(f"attempt {attempt_id} of {attempt.session.workflow} is not done in time (sla)")
 
     def until_alarm(self, seconds: float) -> float:
         if not self.alarms:
@@ -195,7 +231,7 @@ class Local:
             options={
                 key: value
                 for key, value in parent.options.items()
-                if key in ("workspace", "task_limit", PROJECT_PARAMS)
+                if key in ("workspace", "task_limit", "commit", PROJECT_PARAMS)
             }
             | {PARENT: parent.id},
         )
@@ -205,6 +241,17 @@ class Local:
             if row is not None:
                 return child_of(row, started=False)
             return child_of(self.submit_in(tx, wanted, revision).row, started=True)
+
+
+def usual_length(tx: Tx, workflow: Workflow, row: AttemptRow) -> int | None:
+    """The usual length of its successful attempts, if the workflow asks for it."""
+    if not asks_for_usual(workflow):
+        return None
+    project_id = tx.get_session(row.session_id).project_id
+    done = tx.list_attempts(
+        project_id=project_id, workflow=workflow.name, states=(SUCCESS,), before_id=row.id, limit=USUAL_MOST
+    )
+    return usual([(one.attempt.finished_at or 0) - one.attempt.created_at for one in done])
 
 
 def has_rung(attempt: Attempt) -> bool:

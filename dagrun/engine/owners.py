@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from dagrun.core.events import Abandoned
 from dagrun.core.workflow import Workflow
@@ -17,7 +18,10 @@ from dagrun.engine.rows import decode
 from dagrun.engine.turn import Live, take_turn
 from dagrun.engine.workspace import sweep_work, working
 from dagrun.errors import Conflict
-from dagrun.store.base import AttemptRow, Store
+from dagrun.store.base import AttemptRow, PastRow, Store
+
+if TYPE_CHECKING:
+    from dagrun.engine.noticing import Witness
 
 
 class Ownership:
@@ -54,6 +58,15 @@ def is_of_daemon(row: AttemptRow) -> bool:
 
 def daemon_is_alive(state_dir: str) -> bool:
     return is_locked(daemon_lock(state_dir))
+
+
+def daemon_process(state_dir: str) -> int | None:
+    """The id of the daemon's process, None if none is alive."""
+    if not daemon_is_alive(state_dir):
+        return None
+    with open(daemon_lock(state_dir), encoding="ascii") as file:
+        text = file.read().strip()
+    return int(text) if text.isdecimal() else 0  # it is just writing its id
 
 
 def is_alive(state_dir: str, row: AttemptRow) -> bool:
@@ -99,7 +112,7 @@ def leftovers(state_dir: str) -> set[int]:
     return set()
 
 
-def place_of(row: AttemptRow, state_dir: str) -> str:
+def place_of(row: AttemptRow | PastRow, state_dir: str) -> str:
     """The state directory of its process: several may share one store. This one if the project has been moved since."""
     recorded = decode(row.owner).get("state_dir")
     return recorded if recorded and os.path.isdir(recorded) else state_dir
@@ -118,6 +131,7 @@ def end_dead(
     workflow: Workflow,
     task_limit: int,
     sweep: Callable[[str], list[int]],
+    witness: Witness | None = None,
 ) -> int:
     """End what is left of an attempt whose process is dead; returns the number of processes that were still alive.
 
@@ -130,7 +144,7 @@ def end_dead(
         return 0  # somebody else is at it
     try:
         found = sweep(f"{store.id}/{row.id}.")
-        take_turn(store, Live(row.id, workflow, task_limit), [Abandoned()])
+        take_turn(store, Live(row.id, workflow, task_limit, witness=witness), [Abandoned()])
         sweep_work(state_dir, row.id)
         return len(found)
     finally:

@@ -17,11 +17,16 @@ class Pauses:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.paused: set[int] = set()
-        self.read()
+        self.seen: int | None = None
+        self.refresh()
 
-    def read(self) -> None:
-        with self.store.reading() as tx:
-            self.paused = {row.attempt_id for row in tx.list_pauses()}
+    def refresh(self) -> None:
+        """Read it again if another process has changed anything; costs microseconds if not."""
+        changes = self.store.changes()
+        if changes != self.seen:
+            self.seen = changes
+            with self.store.reading() as tx:
+                self.paused = {row.attempt_id for row in tx.list_pauses()}
 
     def hold(self, attempt: Attempt | None, attempts: Mapping[int, Attempt]) -> bool:
         """Whether nothing of it may start; who requires another hands its own pause down."""

@@ -7,23 +7,28 @@ due time are there together, or not at all. Whatever is killed in between, no se
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
-from dagrun.core.decide import BROKEN_WAIT, MISSED, Active, Decision, Planned, Skip, Start, Wait, decide
+from dagrun.core.concurrency import FAIL, SKIP, START, admit
+from dagrun.core.decide import BROKEN_WAIT, MISSED, Active, Decision, Planned, Skip, Start, Wait, decide, seconds
 from dagrun.core.schedule import Slot
 from dagrun.core.session import SECOND, format_time
-from dagrun.core.workflow import Workflow
+from dagrun.core.sla import start_within
+from dagrun.core.workflow import Concurrency, Workflow
 from dagrun.engine.backfill import LAST_EXECUTED, backfill_is_over
 from dagrun.engine.local import RUN_TIME, Local, Revision
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission, start, submit
 from dagrun.engine.timetable import enable, moved_to, share
 from dagrun.engine.turn import Live
-from dagrun.engine.waiting_room import end_queued, is_queued, queue, ready
-from dagrun.errors import UserError
+from dagrun.engine.waiting_room import KEY, STRICT, end_queued, fail_queued, is_queued, last_failed, queue, ready
+from dagrun.errors import NotFound, UserError
 from dagrun.store.base import AttemptRow, ScheduleRow, SkipRow, Store, Tx
 
 AT_ONCE = 50  # rows in one transaction
+IN_A_PASS = 100  # rows, of a crowd: then what was started is worked on, so that it is neither late nor all in memory
 LONGEST_SLEEP = 3600 * SECOND
 CAUGHT_UP = "missed"  # in an attempt's options: it was started late
 IDLE_SECONDS = 60.0
@@ -76,28 +81,37 @@ class Scheduler:
         self.most = most
         self.opened_at = opened_at
         self.made: list[Made] = []
+        self.late: dict[int, set[int]] = {}  # of which sessions it was said that they start late, by schedule
         self.canceled: list[tuple[int, str]] = []
         self.said: list[str] = []
 
     def poll(self, now: int) -> float:
         """One pass; the seconds until the next row is due."""
-        self.start_due(now)
+        more = self.start_due(now, IN_A_PASS)
         self.start_queued()
+        if more:
+            return 0.0
         with self.store.reading() as tx:
             dues = [due for project in self.projects.ids() if (due := tx.next_due_schedule(project)) is not None]
         return min([IDLE_SECONDS, *(max(0.0, (due - now) / SECOND) for due in dues)])
 
-    def start_due(self, now: int) -> None:
+    def start_due(self, now: int, most: float = inf) -> bool:
+        """Handle what is due, of each project in turn. Whether some is left because `most` rows were handled."""
         with self.store.reading() as tx:
             paused = any(row.attempt_id == 0 for row in tx.list_pauses())
             over = [row for row in tx.ended_pauses(now) if row.project_id in self.projects.ids()]
         if paused:
-            return
+            return False
         if over:
             self.enable(over)
-        for project_id in self.projects.ids():
-            while self.some(project_id, now, AT_ONCE):
-                pass
+        todo = self.projects.ids()
+        while todo:
+            handled = {project_id: self.some(project_id, now, AT_ONCE) for project_id in todo}
+            todo = [project_id for project_id, count in handled.items() if count]
+            most -= sum(handled.values())
+            if most <= 0:
+                return bool(todo)
+        return False
 
     def enable(self, rows: list[ScheduleRow]) -> None:
         """Their time of being disabled is over."""
@@ -105,8 +119,8 @@ class Scheduler:
             for row in rows:
                 enable(tx, tx.lock_schedule(row.id), tx.now)
 
-    def some(self, project_id: int, now: int, limit: int) -> bool:
-        """Some of a project's due rows. When one of them can't be handled, each is handled by itself."""
+    def some(self, project_id: int, now: int, limit: int) -> int:
+        """Some of a project's due rows; how many. When one of them can't be handled, each is handled by itself."""
         broken: tuple[ScheduleRow, UserError] | None = None
         self.forget()
         try:
@@ -125,9 +139,9 @@ class Scheduler:
             if limit > 1:
                 return self.some(project_id, now, 1)
             self.put_off(*broken, now)
-            return True
+            return 1
         self.follow_up()
-        return bool(rows)
+        return len(rows)
 
     def forget(self) -> None:
         self.made, self.canceled, self.said = [], [], []
@@ -168,6 +182,7 @@ class Scheduler:
         else:
             decision = decide(one.policy, slot, following, active, now, live=live, most=self.most)
         name = f"{row.workflow}@{format_time(slot.session_time, one.schedule.place)}"
+        self.look_at_start(tx, row, slot, now, name)
         if isinstance(decision, Wait):
             self.wait(tx, row, decision, now)
             return
@@ -179,6 +194,18 @@ class Scheduler:
             self.begin(tx, row, one, slot, decision)
             row = row._replace(last_session=slot.session_time)
         tx.save_schedule(row)
+
+    def look_at_start(self, tx: Tx, row: ScheduleRow, slot: Slot, now: int, name: str) -> None:
+        """`sla: start_within`, also of a session that nobody made in time because no daemon ran."""
+        workflow = self.projects.workflow(row.project_id, row.workflow)
+        limit = start_within(workflow)
+        if limit is not None and now > slot.run_time + limit and slot.session_time not in self.late.get(row.id, ()):
+            self.late[row.id] = {slot.session_time}
+            why = f"did not start within {seconds(limit)} of its time (sla), but {seconds(now - slot.run_time)} late"
+            self.said.append(f"{name} {why}")
+            if self.local.noticing is not None:
+                files = self.projects.revision(row.project_id).files
+                self.local.noticing.not_started(tx, workflow, files, row.project_id, slot.session_time, f"it {why}")
 
     def spread_until(self, row: ScheduleRow, one: Planned) -> int | None:
         if self.opened_at is None or row.planned_run > self.opened_at - MISSED or row.note:
@@ -199,8 +226,34 @@ class Scheduler:
         wanted = self.submission(row, one, slot, decision, revision)
         if decision.queued:
             queue(tx, wanted, self.local.process(), most=1, why="the session before it is not done")
-        else:
+        elif wanted.workflow.concurrency is None:
             self.made.append(Made(*submit(tx, wanted, self.local.process()), revision))
+        else:
+            self.admit(tx, wanted, wanted.workflow.concurrency, slot, revision)
+
+    def admit(self, tx: Tx, wanted: Submission, rule: Concurrency, slot: Slot, revision: Revision) -> None:
+        """One more attempt of a workflow that says how many may be at work."""
+        key = wanted.options[KEY]
+        rows = tx.live_attempts_of(wanted.project_id, wanted.workflow.name)
+        same = [row for row in rows if decode(row.options).get(KEY, "") == key]
+        verdict, ends = admit(rule, [active_of(row) for row in same])
+        full = f"#{same[0].id} is at work, and concurrency is {rule.limit}" if same else ""
+        if verdict == SKIP:
+            now = self.local.worker.now()
+            tx.insert_skip(SkipRow(wanted.project_id, wanted.workflow.name, *slot, now, full))
+            self.said.append(f"{wanted.workflow.name}: a session is skipped: {full}")
+            return
+        for attempt_id in ends:
+            self.end(tx, attempt_id, "a newer session takes its place")
+        if verdict == START and not (rule.strict and last_failed(tx, wanted, key)):
+            self.made.append(Made(*submit(tx, wanted, self.local.process()), revision))
+            return
+        if rule.strict:
+            wanted = wanted._replace(options={**wanted.options, STRICT: True})
+        row = queue(tx, wanted, self.local.process(), most=rule.limit, key=key, why=full or "the one before it failed")
+        if verdict == FAIL:
+            self.notice_end(tx, fail_queued(tx, row, full))
+            self.said.append(f"{wanted.workflow.name}: attempt {row.id} fails: {full}")
 
     def submission(self, row: ScheduleRow, one: Planned, slot: Slot, decision: Start, revision: Revision) -> Submission:
         options = {**self.projects.options(row.project_id), RUN_TIME: slot.run_time}
@@ -216,9 +269,18 @@ class Scheduler:
     def end(self, tx: Tx, attempt_id: int, reason: str) -> None:
         row = tx.get_attempt(attempt_id)
         if is_queued(row):
-            end_queued(tx, row, reason)
+            self.notice_end(tx, end_queued(tx, row, reason))
         else:
             self.canceled.append((attempt_id, reason))
+
+    def notice_end(self, tx: Tx, row: AttemptRow) -> None:
+        """It ended before it began: people may want to know."""
+        if self.local.noticing is not None:
+            session = tx.get_session(row.session_id)
+            with suppress(NotFound):
+                workflow = self.projects.workflow(session.project_id, session.workflow)
+                files = self.projects.revision(session.project_id).files
+                self.local.noticing.ended_unstarted(tx, row, workflow, files)
 
     # -- attempts that waited for their turn
 
@@ -241,7 +303,7 @@ class Scheduler:
                     revision = self.projects.revision_of(tx, row)
                     wanted = waited_for(tx, row, revision)
                 except UserError as problem:  # Digdag leaves it running for ever (9.2)
-                    end_queued(tx, row, f"it can't be started: {problem}")
+                    self.notice_end(tx, end_queued(tx, row, f"it can't be started: {problem}"))
                     self.said.append(f"attempt {row.id} can't be started: {problem}")
                     continue
                 self.made.append(Made(*start(tx, row, wanted), revision))

@@ -20,6 +20,7 @@ from dagrun.core.javascript import JavaScript
 from dagrun.core.retry import Retry, parse_retry
 from dagrun.core.template import evaluate
 from dagrun.core.tree import Task
+from dagrun.core.uses import priority_of, use_of
 from dagrun.core.workflow import Node
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.context import Context
@@ -65,6 +66,7 @@ class Surroundings(NamedTuple):
     javascript: JavaScript
     secret_value: Callable[[str], str | None]
     write: Callable[[str], None]
+    notify: Callable[[str], bool]
     warned: Callable[[str], None]
     start_required: Callable[..., Any]
     project_dir: str
@@ -90,6 +92,8 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
         if operator.retries and params.get("_retry") is not None:
             retry = parse_retry(params["_retry"])
         limits = limits_of(Params(local))
+        use_of(task.spec.config)
+        priority_of(task.spec.config)
     except TaskFailed as problem:
         return failure(task, problem, retry)
     except PluginError as problem:
@@ -106,6 +110,7 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
         project_dir=around.project_dir,
         secret_value=around.secret_value,
         write=around.write,
+        notified=around.notify,
         warned=around.warned,
         start_required=around.start_required,
         redirects=redirects,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagrun.core.events import CallAgain, Failure, Outcome
+from dagrun.core.events import CallAgain, Event, Failure, Outcome
 from dagrun.core.tree import Task
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.launch import Prepared
@@ -15,6 +16,10 @@ from dagrun.engine.task import SECOND, Call
 from dagrun.logs.files import log_path
 from dagrun.plugins.executor import Exit
 from dagrun.store.base import TryRow
+
+
+def machine_clock() -> int:
+    return time.time_ns() // 1000
 
 
 @dataclass(slots=True)
@@ -42,6 +47,16 @@ class Try:
     @property
     def task(self) -> Task:
         return self.attempt.tree[self.index]
+
+
+@dataclass(slots=True)
+class Report:
+    """How a try ended, still to be told in a turn."""
+
+    attempt: Attempt
+    event: Event
+    row: TryRow | None = None
+    prepared: Prepared | None = None  # of the try whose outcome it is
 
 
 def try_log(state_dir: str, attempt_id: int, task: Task) -> str:

@@ -7,17 +7,25 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagrun.core import machine
 from dagrun.core.events import Claimed, Event, Finished, Move, Step
 from dagrun.core.state import DONE
 from dagrun.core.tree import TaskTree
+from dagrun.core.uses import is_gated
 from dagrun.core.workflow import Workflow
+from dagrun.engine.gates import Gates, give_back
 from dagrun.engine.rows import catch_up, encode, load_tree, to_row
+from dagrun.errors import TaskFailed
 from dagrun.store.base import AttemptRow, MoveRow, Store, TryRow, Tx
 
+if TYPE_CHECKING:
+    from dagrun.engine.noticing import Witness
+
+TURNS_AT_ONCE = 100  # in one transaction
 MOVE_BITS = 24  # a move's number is its turn's version and its place in the turn: in order, without counting
 
 
@@ -30,6 +38,14 @@ class Live:
     task_limit: int
     tree: TaskTree | None = None
     row: AttemptRow | None = None
+    gated: bool | None = None  # whether any of its tasks takes pools or counts for a rate
+    waiting: dict[int, int] = field(default_factory=dict)  # since when which task waits for a pool
+    witness: Witness | None = None  # makes notices of what a turn did, in its transaction
+
+    def is_gated(self) -> bool:
+        if self.gated is None:
+            self.gated = any(is_gated(node.spec.config) for node in self.workflow.nodes)
+        return self.gated
 
 
 @dataclass(slots=True)
@@ -41,6 +57,10 @@ class Turn:
     moves: list[Move]
     claimed: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    look_again: int | None = None  # when a rate lets the next task start
+    waits: bool = False  # a task waits for a pool
+    barred: Mapping[int, TaskFailed] = field(default_factory=dict)  # of `claimed`: what can't start, and why
+    released: bool = False  # something was given back to a pool
 
     @property
     def done(self) -> bool:
@@ -55,6 +75,7 @@ def take_turn(
     claim: int = 0,
     lease: Callable[[], str] = str,
     tries: Sequence[TryRow] = (),
+    gates: Gates | None = None,
 ) -> Turn:
     """Apply events to one attempt, durably; concurrent turns of the same attempt queue up.
 
@@ -62,22 +83,65 @@ def take_turn(
     the tries that the events report. Raises NotFound when the attempt is gone. Answers with a lease that is no longer the
     task's change nothing. A turn that fails leaves the cached tree thrown away.
     """
+    (turn,) = take_turns(store, [Asked(live, events, tries)], room=claim, lease=lease, gates=gates)
+    return turn
+
+
+class Asked(NamedTuple):
+    """What one of several turns is about."""
+
+    live: Live
+    events: Sequence[Event]
+    tries: Sequence[TryRow]
+    claims: bool = True
+
+
+def take_turns(
+    store: Store, asked: Sequence[Asked], *, room: int, lease: Callable[[], str], gates: Gates | None = None
+) -> list[Turn]:
+    """Turns of the first ones of several attempts, given in order of their ids, in one transaction: all, or none.
+
+    It ends early, after one turn at least, when `room` tasks are claimed: what they start may be over before the next turn
+    is taken, and leave room again. An attempt that takes pools has a transaction of its own: two processes that lock rows and
+    pools of several attempts could wait for each other in a circle.
+    """
+    turns: list[Turn] = []
     try:
         with store.transaction() as tx:
-            return turn_in(tx, live, events, claim, lease, tries)
+            for one in asked[:TURNS_AT_ONCE]:
+                if turns and one.live.is_gated():
+                    break
+                turn = turn_in(tx, one.live, one.events, room if one.claims else 0, lease, one.tries, gates)
+                turns.append(turn)
+                room -= len(turn.claimed)
+                if one.live.is_gated() or (turn.claimed and room <= 0):
+                    break
     except BaseException:
-        live.tree = None
+        for one in asked:
+            one.live.tree = None
         raise
+    return turns
 
 
 def turn_in(
-    tx: Tx, live: Live, events: Sequence[Event], claim: int, lease: Callable[[], str], tries: Sequence[TryRow]
+    tx: Tx,
+    live: Live,
+    events: Sequence[Event],
+    claim: int,
+    lease: Callable[[], str],
+    tries: Sequence[TryRow],
+    gates: Gates | None,
 ) -> Turn:
     row = tx.lock_attempt(live.id)
     tree = current_tree(tx, live, row)
     valid = answered(tree, events)
     step = machine.step(tree, events, tx.now)
-    claimed = tree.claimable(claim) if claim > 0 else []
+    choice = None
+    if gates is not None and live.is_gated():
+        choice = gates.choose(tx, live.id, live.workflow.name, tree, claim, live.waiting)
+        claimed = [*choice.tasks, *choice.barred]  # these are claimed so that they can fail
+    else:
+        claimed = tree.claimable(claim) if claim > 0 else []
     if claimed:
         join(step, machine.step(tree, [Claimed(index, lease()) for index in claimed], tx.now))
     if step.changed or step.inserted or tree.cancel_requested != bool(row.cancel_requested):
@@ -86,7 +150,14 @@ def turn_in(
     if kept:
         tx.insert_tries(kept)
     live.row = row
-    return Turn(tree, row, step.moves, claimed, step.notes)
+    if live.witness is not None:
+        live.witness.look(tx, row, tree, events)
+    turn = Turn(tree, row, step.moves, claimed, step.notes)
+    if live.is_gated():
+        turn.released = give_back(tx, live.id, tree, step.moves)
+    if choice is not None:
+        turn.look_again, turn.waits, turn.barred = choice.look_again, choice.waits, choice.barred
+    return turn
 
 
 def answered(tree: TaskTree, events: Sequence[Event]) -> set[tuple[int, int]]:

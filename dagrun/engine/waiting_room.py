@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dagrun.core.state import CANCELED
+from dagrun.core.state import CANCELED, ERROR, FAILED
 from dagrun.engine.rows import decode, encode
 from dagrun.engine.submit import Submission, insert
 from dagrun.store.base import AttemptRow, QueueRow, Tx
 
+STRICT = "strict"  # in its options: a failure before it stops the line
+LOOKED_BACK = 1000  # attempts
 KEY = "key"  # in an attempt's options: with which others of its workflow it is counted
 
 
@@ -59,9 +61,27 @@ def ready(tx: Tx, projects: Collection[int]) -> list[QueueRow]:
             continue
         if (entry.most and at_work[kind] >= entry.most) or is_open(tx, entry.after_session):
             continue
+        if is_strict(tx, entry) and stops_the_line(tx, *kind):
+            continue
         at_work[kind] += 1
         found.append(entry)
     return found
+
+
+def last_failed(tx: Tx, wanted: Submission, key: str) -> bool:
+    """Whether the line stops: the attempt before, of that key, failed and was not retried with success."""
+    return stops_the_line(tx, wanted.project_id, wanted.workflow.name, key)
+
+
+def stops_the_line(tx: Tx, project_id: int, workflow: str, key: str) -> bool:
+    for one in tx.list_attempts(project_id=project_id, workflow=workflow, limit=LOOKED_BACK):
+        if one.attempt.finished_at is not None and decode(one.attempt.options).get(KEY, "") == key:
+            return one.attempt.state in FAILED
+    return False
+
+
+def is_strict(tx: Tx, entry: QueueRow) -> bool:
+    return bool(decode(tx.get_attempt(entry.attempt_id).options).get(STRICT))
 
 
 def is_open(tx: Tx, session_id: int | None) -> bool:
@@ -78,12 +98,16 @@ def is_queued(row: AttemptRow) -> bool:
 
 def end_queued(tx: Tx, row: AttemptRow, reason: str) -> AttemptRow:
     """It will never start."""
+    return close(tx, row._replace(state=CANCELED, cancel_requested=1), "killed", reason)
+
+
+def fail_queued(tx: Tx, row: AttemptRow, reason: str) -> AttemptRow:
+    """There is no room for it: it has failed."""
+    return close(tx, row._replace(state=ERROR), "no_room", reason)
+
+
+def close(tx: Tx, row: AttemptRow, kind: str, reason: str) -> AttemptRow:
     tx.delete_queued(row.id)
-    row = row._replace(
-        state=CANCELED,
-        cancel_requested=1,
-        finished_at=tx.now,
-        error=encode({"kind": "killed", "message": reason}),
-    )
+    row = row._replace(finished_at=tx.now, error=encode({"kind": kind, "message": reason}))
     tx.save_attempt(row)
     return row

@@ -14,47 +14,31 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from dagrun.core.events import CallAgain, Event, Failure, Finished, Outcome, OutOfTime, Success, Woken
+from dagrun.core.events import CallAgain, Failure, Finished, Outcome, OutOfTime, Success, Woken
 from dagrun.core.javascript import JavaScript
 from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
 from dagrun.engine.attempt import Attempt
+from dagrun.engine.gates import Gates
 from dagrun.engine.hunger import Hunger
-from dagrun.engine.launch import Launcher, Prepared, if_full_says_so
+from dagrun.engine.launch import Launcher, if_full_says_so
 from dagrun.engine.observer import Observer
 from dagrun.engine.pauses import Pauses
-from dagrun.engine.tries import Try, record, try_log, without_secrets
-from dagrun.engine.turn import Turn, take_turn
+from dagrun.engine.tries import Report, Try, machine_clock, record, try_log, without_secrets
+from dagrun.engine.turn import TURNS_AT_ONCE, Asked, Turn, take_turns
 from dagrun.errors import LimitExceeded, TaskFailed
 from dagrun.logs.files import append_text, log_path
 from dagrun.plugins.executor import Exit
 from dagrun.plugins.operator import Command, Ended
-from dagrun.store.base import Store, TryRow
+from dagrun.store.base import Store
 
 SECOND = 1_000_000
-
-
-def machine_clock() -> int:
-    return time.time_ns() // 1000
-
-
 LOOK_AROUND_SECONDS = 0.25  # so late at most is a kill from another process noticed
-
-
-@dataclass(slots=True)
-class Report:
-    """How a try ended, still to be told in a turn."""
-
-    attempt: Attempt
-    event: Event
-    row: TryRow | None = None
-    prepared: Prepared | None = None  # of the try whose outcome it is
 
 
 class Worker:
@@ -71,11 +55,14 @@ class Worker:
         start_required: Callable[..., Any],
         clock: Callable[[], int] = machine_clock,
         durable: bool = False,
+        gates: Gates | None = None,
     ) -> None:
         self.store = store
         self.launcher = launcher
         self.observer = observer
         self.slots = slots
+        self.gates = gates
+        self.for_pools: set[int] = set()  # attempts of which a task waits for a pool
         self.durable = durable  # what it starts outlives this process
         self.now = clock  # microseconds since 1970 UTC
         self.secret_value = secret_value
@@ -96,7 +83,7 @@ class Worker:
         self.waiting: dict[int, list[tuple[int, int]]] = {}  # attempt → (attempt, task) that wait for its end
         self.hungry = Hunger()
         self.pauses = Pauses(store)
-        self.fed: int | None = None  # the attempt that gets the free slots in its next turn
+        self.fed: int | None = None  # gets the free slots in its next turn, and no other while some wait
         self.dues: list[tuple[int, int]] = []  # when, and which attempt has a task that is due then
         self.hurried = False
 
@@ -187,7 +174,6 @@ class Worker:
         if changes != self.changes:
             self.changes = changes
             self.wanted.update(self.attempts)
-            self.pauses.read()
 
     def delay(self) -> float:
         now = time.monotonic()
@@ -210,9 +196,9 @@ class Worker:
         by_attempt: dict[int, list[Report]] = {attempt: [] for attempt in wanted}
         for one in reports:
             by_attempt.setdefault(one.attempt.id, []).append(one)
-        for attempt_id, group in by_attempt.items():
-            if attempt_id in self.attempts:
-                self.turn(self.attempts[attempt_id], group)
+        due = [(self.attempts[key], by_attempt[key]) for key in sorted(by_attempt) if key in self.attempts]
+        while due:
+            due = due[self.some_turns(due) :]
 
     def feed(self) -> bool:
         """Free slots go to the attempt that is first in the queue for them."""
@@ -222,21 +208,33 @@ class Worker:
         self.wanted.add(self.fed)
         return True
 
-    def turn(self, attempt: Attempt, reports: Sequence[Report]) -> None:
-        """One turn, and what follows from it: tasks to start, to stop, an attempt that ended."""
+    def some_turns(self, due: Sequence[tuple[Attempt, list[Report]]]) -> int:
+        """The first ones of these turns, and what follows from them; how many there were."""
         try:
-            turn = self.take_turn(attempt, reports)
+            turns = self.take_turns(due)
         except LimitExceeded:  # the disk is full: perhaps of what the tries wrote that have just ended
             self.tidy()
-            turn = self.take_turn(attempt, reports)
+            turns = self.take_turns(due)
+        self.fed = None
+        for (attempt, reports), turn in zip(due, turns, strict=False):
+            self.follow_up(attempt, reports, turn)
+        return len(turns)
+
+    def follow_up(self, attempt: Attempt, reports: Sequence[Report], turn: Turn) -> None:
+        """Tasks to start, to stop, an attempt that ended."""
         attempt.row = turn.row
         for one in reports:
             if one.prepared:
                 self.launcher.forget(one.prepared)
         self.later.append(lambda: self.tell(attempt, turn))
         for index in turn.claimed:
-            self.start(attempt, turn.tree[index])
+            if index in turn.barred:
+                self.bar(attempt, turn.tree[index], turn.barred[index])
+            else:
+                self.start(attempt, turn.tree[index])
         self.stop_what_shall_end(attempt)
+        if turn.released:
+            self.wanted |= self.for_pools
         if turn.done:
             self.attempt_ended(attempt)
         else:
@@ -248,21 +246,23 @@ class Worker:
         if due is not None and due != attempt.due:
             heappush(self.dues, (due, attempt.id))
         attempt.due = due
+        if turn.look_again is not None:
+            heappush(self.dues, (turn.look_again, attempt.id))
+        if turn.waits:
+            self.for_pools.add(attempt.id)
+            return
+        self.for_pools.discard(attempt.id)
         if turn.tree.ready and turn.tree.claimable(1) and not self.pauses.hold(attempt, self.attempts):
             self.hungry.add(attempt.id, self.now(), attempt.priority)
 
-    def take_turn(self, attempt: Attempt, reports: Sequence[Report]) -> Turn:
-        ours = not self.hungry or self.fed == attempt.id  # else others are ahead in the queue for slots
-        ours = ours and not self.pauses.hold(attempt, self.attempts)
-        self.fed = None
-        return take_turn(
-            self.store,
-            attempt.live,
-            [one.event for one in reports],
-            claim=max(0, self.slots - len(self.tries)) if ours else 0,
-            lease=self.lease,
-            tries=[one.row for one in reports if one.row],
-        )
+    def take_turns(self, due: Sequence[tuple[Attempt, list[Report]]]) -> list[Turn]:
+        self.pauses.refresh()
+        asked = []
+        for attempt, reports in due[:TURNS_AT_ONCE]:
+            claims = (not self.hungry or self.fed == attempt.id) and not self.pauses.hold(attempt, self.attempts)
+            events, rows = [one.event for one in reports], [one.row for one in reports if one.row]
+            asked.append(Asked(attempt.live, events, rows, claims))
+        return take_turns(self.store, asked, room=self.slots - len(self.tries), lease=self.lease, gates=self.gates)
 
     def lease(self) -> str:
         return f"{self.name}-{next(self.numbers)}"
@@ -318,6 +318,10 @@ class Worker:
         held.call = call
         self.carry_on(held, calls.run(call))
 
+    def bar(self, attempt: Attempt, task: Task, problem: TaskFailed) -> None:
+        """It fails without having begun."""
+        self.ended(self.hold(attempt, task, self.now()), calls.failure(task, problem, None))
+
     def hold(self, attempt: Attempt, task: Task, started_at: int) -> Try:
         assert task.lease is not None
         path = try_log(self.launcher.state_dir, attempt.id, task)
@@ -331,6 +335,7 @@ class Worker:
             javascript=self.javascript,
             secret_value=lambda key: self.secret(held, key),
             write=lambda text: self.write(held, text),
+            notify=lambda text: attempt.notify(self.store, held.task, text),
             warned=lambda text: self.later.append(lambda: self.observer.warned(text)),
             start_required=lambda workflow, **wanted: self.start_required(attempt, workflow, **wanted),
             project_dir=attempt.project_dir,

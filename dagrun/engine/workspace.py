@@ -325,6 +325,18 @@ def working(state_dir: str) -> list[str]:
     return []
 
 
+def kept_directories(state_dir: str) -> dict[int, list[str]]:
+    """The directories that were kept for people, by attempt."""
+    found: dict[int, list[str]] = {}
+    kept = os.path.join(state_dir, "kept")
+    with suppress(FileNotFoundError):
+        for name in os.listdir(kept):
+            attempt = name.partition(".")[0]
+            if attempt.isdecimal():
+                found.setdefault(int(attempt), []).append(os.path.join(kept, name))
+    return found
+
+
 def remove_tree(path: str) -> None:
     """Nothing is at the path any more, also where a task took away its own right to write; links are never followed."""
     try:

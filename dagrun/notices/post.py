@@ -1,6 +1,6 @@
-"""JSON posted to a URL, within a time limit. Nothing is followed: a redirected POST would arrive as a GET, without its body.
+"""JSON posted to a URL, or a URL called, within a time limit. Nothing is followed: a redirected POST would arrive as a GET, without its body.
 
-Called by `delivery.py`. No message holds more of the URL than its host.
+Called by `delivery.py` and the dead-man switch. No message holds more of the URL than its host.
 """
 
 from __future__ import annotations
@@ -27,6 +27,15 @@ _LONGEST_WORD = 60
 
 def post_json(url: str, body: Mapping[str, Any], *, timeout: float) -> None:
     """The server has answered with 2xx. Raises DeliveryFailed; `timeout` is in seconds, for all of it."""
+    exchange(url, body, timeout)
+
+
+def call(url: str, *, timeout: float) -> None:
+    """Likewise, of a URL that is only called (GET)."""
+    exchange(url, None, timeout)
+
+
+def exchange(url: str, body: Mapping[str, Any] | None, timeout: float) -> None:
     parts = split_url(url)
     if parts is None:
         raise DeliveryFailed("its address is neither http nor https")
@@ -42,17 +51,19 @@ def post_json(url: str, body: Mapping[str, Any], *, timeout: float) -> None:
     raise DeliveryFailed(problem)
 
 
-def request_of(parts: SplitResult, body: Mapping[str, Any]) -> urllib.request.Request:
+def request_of(parts: SplitResult, body: Mapping[str, Any] | None) -> urllib.request.Request:
     """The request; user and password of the URL go into a header."""
     user, at, place = parts.netloc.rpartition("@")
-    headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "dagrun"}
+    headers = {"User-Agent": "dagrun"}
     if at:
         name, _, password = user.partition(":")
         pair = f"{unquote(name)}:{unquote(password)}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
     url = parts._replace(netloc=place, fragment="").geturl()
-    data = json.dumps(body, default=str).encode()
-    return urllib.request.Request(url, data, headers, method="POST")
+    if body is None:
+        return urllib.request.Request(url, None, headers, method="GET")
+    headers["Content-Type"] = "application/json; charset=utf-8"
+    return urllib.request.Request(url, json.dumps(body, default=str).encode(), headers, method="POST")
 
 
 def opener(deadline: Deadline) -> urllib.request.OpenerDirector:

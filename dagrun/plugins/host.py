@@ -161,6 +161,9 @@ class HostedTask:
     def warn(self, text: str) -> None:
         self.warnings.append(text)
 
+    def notify(self, text: str) -> None:
+        self.warn(text)
+
     def read(self, path: str) -> str:
         place = os.path.realpath(path)
         if os.path.commonpath([place, self.top()]) != self.top():

@@ -141,6 +141,9 @@ class TaskContext(Protocol):
     def warn(self, text: str) -> None:
         """Warn the person who runs the workflow."""
 
+    def notify(self, text: str) -> None:
+        """Tell the people whom the settings name (`notify.to`); without any, warn."""
+
     def read(self, path: str) -> str:
         """A project file as text; relative to the working directory. Raises TaskFailed: missing, outside."""
 

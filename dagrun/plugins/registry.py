@@ -39,6 +39,7 @@ OPERATORS_HERE: Mapping[str, str] = {
     "rb": "dagrun_operators.rb:Rb",
     "require": "dagrun_operators.require:Require",
     "sh": "dagrun_operators.sh:Sh",
+    "slack": "dagrun_operators.slack:Slack",
     "wait": "dagrun_operators.wait:Wait",
 }
 SCHEDULES_HERE: Mapping[str, str] = {

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dagrun.core.javascript import JavaScript
-from dagrun.core.template import render
-from dagrun.plugins.operator import TaskContext
+from typing import Any
 
-__all__ = ["fill_in"]
+from dagrun.core.forms import render_template
+from dagrun.core.javascript import JavaScript, Scope
+from dagrun.core.template import render
+from dagrun.errors import WorkflowError
+from dagrun.plugins.operator import TaskContext, TaskFailed
+
+__all__ = ["fill_in", "fill_in_map"]
 
 
 def fill_in(text: str, task: TaskContext) -> str:
@@ -14,4 +18,19 @@ def fill_in(text: str, task: TaskContext) -> str:
 
     Raises TaskFailed(template_error). Plain look-ups cost next to nothing, anything else an engine of its own.
     """
-    return render(text, task.params, JavaScript().at(task.params.text("timezone", "UTC"), task.now))
+    return render(text, task.params, scope(task))
+
+
+def fill_in_map(text: str, task: TaskContext, file: str) -> dict[str, Any]:
+    """The map that the text of a file holds, YAML or JSON, each `${…}` in its texts evaluated likewise.
+
+    Raises TaskFailed too, for a text that holds no map.
+    """
+    try:
+        return render_template(text, task.params, scope(task), file)
+    except WorkflowError as problem:
+        raise TaskFailed(str(problem), "bad_template", "config") from None
+
+
+def scope(task: TaskContext) -> Scope:
+    return JavaScript().at(task.params.text("timezone", "UTC"), task.now)

@@ -36,6 +36,7 @@ class FakeTask:
     programs: Mapping[str, str]  # path by name, or by path from the top of the project
     printed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     required: list[dict[str, Any]] = field(default_factory=list)
 
     def secret(self, key: str, *, direct: bool = False) -> str:  # noqa: ARG002
@@ -48,6 +49,9 @@ class FakeTask:
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def notify(self, text: str) -> None:
+        self.notices.append(text)
 
     def read(self, path: str) -> str:
         place = posixpath.normpath(posixpath.join(self.workdir, path))

@@ -2,6 +2,7 @@
 
     snapshot(directory, state_dir) -> (digest, manifest)     every file of the project is among the objects then
     Directory(path), Snapshot(manifest, objects)             the files of either, read in the same way
+    sweep(state_dir, named, before)                          objects that nothing names any more are gone
 
 A manifest tells for each path, with `/`, what is there: `["file", sha256, mode]`, `["link", target]`, or `["tree", ""]`
 for a directory that stays outside and is only linked to (`.git`, `.venv`, `node_modules`). An index remembers size and
@@ -15,7 +16,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from threading import get_ident
 from typing import Any, NamedTuple
@@ -96,13 +97,18 @@ def object_path(objects: str, digest: str) -> str:
 # -- walking a project
 
 
-def walk(directory: str, ignored: Ignored) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file, link and linked-to directory of a project, by path in order. Raises UserError for a closed directory."""
+def walk(
+    directory: str, ignored: Ignored, enter: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file, link and linked-to directory of a project, by path in order. `enter` is told of each directory before it
+    is read. Raises UserError for a closed directory.
+    """
     todo = [""]
     found: list[tuple[str, os.stat_result]] = []
     while todo:
         prefix = todo.pop()
         try:
+            enter(os.path.join(directory, prefix))
             scan = os.scandir(os.path.join(directory, prefix) if prefix else directory)
         except PermissionError as problem:
             raise _unreadable(prefix or directory, problem) from problem
@@ -176,14 +182,14 @@ def snapshot(directory: str, state_dir: str, index_name: str = "index") -> tuple
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest(), manifest
 
 
-def stamp(directory: str) -> int:
+def stamp(directory: str, enter: Callable[[str], None] = lambda _: None) -> int:
     """Another number when a file of the project has changed, by names, sizes and times."""
     return hash(
         tuple(
             (path, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
             if not stat.S_ISDIR(status.st_mode)
             else path
-            for path, status in walk(directory, ignored_in(directory))
+            for path, status in walk(directory, ignored_in(directory), enter)
         )
     )
 
@@ -206,13 +212,24 @@ def keep(full: str, path: str, objects: str) -> str:
         raise _unreadable(path, problem) from problem
     digest = hashlib.sha256(data).hexdigest()
     target = object_path(objects, digest)
-    if not os.path.exists(target):
+    if not is_renewed(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         part = f"{target}.{os.getpid()}.{get_ident()}"
         with open(part, "wb") as file:
             file.write(data)
         os.replace(part, target)
     return digest
+
+
+def is_renewed(target: str) -> bool:
+    """The object is there, and as young as a new one: a sweep at this moment leaves it alone."""
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        return False
+    except OSError:  # another user's
+        return os.path.exists(target)
+    return True
 
 
 def read_index(path: str) -> dict[str, list[Any]]:
@@ -235,3 +252,82 @@ def write_index(path: str, index: Mapping[str, list[Any]]) -> None:
     with open(part, "w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(index, file, ensure_ascii=False)
     os.replace(part, path)
+
+
+def changes_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """`A path`, `D path` and `M path` (contents, mode or kind) of two manifests, by path."""
+    found = []
+    for path in sorted({*old, *new}):
+        if path not in old:
+            found.append(f"A {path}")
+        elif path not in new:
+            found.append(f"D {path}")
+        elif list(old[path]) != list(new[path]):
+            found.append(f"M {path}")
+    return found
+
+
+# -- sweeping
+
+
+def named_now(state_dir: str) -> set[str]:
+    """The objects that the projects' directories consist of as they are now, by the indexes of their last snapshots."""
+    found: set[str] = set()
+    with suppress(FileNotFoundError):
+        for name in os.listdir(state_dir):
+            if name.startswith("index") and name.endswith(".json"):
+                found |= digests_of_index(os.path.join(state_dir, name))
+    return found
+
+
+def digests_of_index(path: str) -> set[str]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return {str(entry[4]) for entry in json.load(file).values()}
+    except (OSError, ValueError, AttributeError, IndexError, TypeError):  # no index; the next snapshot makes a new one
+        return set()
+
+
+def digests(manifest: Mapping[str, Any]) -> set[str]:
+    return {entry[1] for entry in manifest.values() if entry[0] == "file"}
+
+
+def sweep(state_dir: str, named: Collection[str], before: int, *, dry_run: bool = False) -> tuple[int, int]:
+    """No object that isn't named is left but those made or used since `before` (microseconds): how many, and their bytes.
+
+    Whoever makes a snapshot meanwhile finds each object that it counts on, or makes it again. With `dry_run` nothing is removed.
+    """
+    objects = os.path.join(state_dir, "objects")
+    count = size = 0
+    for path, digest in stored_files(objects):
+        if digest in named:
+            continue
+        with suppress(FileNotFoundError):
+            status = os.stat(path)
+            if status.st_mtime_ns // 1000 < before and (dry_run or is_removed(path, before)):
+                count, size = count + 1, size + status.st_size
+    return count, size
+
+
+def stored_files(objects: str) -> Iterator[tuple[str, str]]:
+    """Each file below the objects, with the digest that its name begins with: also what a killed process left half written."""
+    with suppress(FileNotFoundError):
+        for folder in sorted(os.listdir(objects)):
+            with suppress(NotADirectoryError):
+                for name in os.listdir(os.path.join(objects, folder)):
+                    whole = "." not in name
+                    yield os.path.join(objects, folder, name), folder + name if whole else ""
+
+
+def is_removed(path: str, before: int) -> bool:
+    """The object is gone, unless somebody renewed it just before.
+
+    It is moved aside first: who renews it after that finds none and writes it again, who did before has left a younger time.
+    """
+    aside = f"{path.removesuffix('.old')}.old"
+    os.rename(path, aside)
+    if os.stat(aside).st_mtime_ns // 1000 >= before:
+        os.rename(aside, path)
+        return False
+    os.unlink(aside)
+    return True

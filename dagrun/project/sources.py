@@ -8,17 +8,22 @@ when a fetch fails.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from dagrun.core.config import Params
 from dagrun.core.yaml import load
 from dagrun.errors import NotFound, TaskFailed, UserError
 from dagrun.project.git import Commit, Repository
+from dagrun.project.synced import Status, wished, write_status
 
 LIST = "projects.yaml"
+GOOD = "good.json"  # beside a repository's mirror: the commit that was taken over last
 EVERY_SECONDS = 60.0
 
 
@@ -41,12 +46,30 @@ class Folder:
     def look(self) -> Sequence[Place]:
         if has_workflows(self.directory):
             return [Place(self.name, self.directory)]
+        try:
+            entries = sorted(os.scandir(self.directory), key=lambda entry: entry.name)
+        except OSError as problem:
+            raise UserError(
+                f"{self.directory} can't be read: {problem.strerror}\n  bring it back, or stop me"
+            ) from None
         folders = [
             Place(entry.name, entry.path)
-            for entry in sorted(os.scandir(self.directory), key=lambda entry: entry.name)
+            for entry in entries
             if entry.is_dir() and not entry.name.startswith(".") and has_workflows(entry.path)
         ]
         return folders or [Place(self.name, self.directory)]
+
+    def taken(self, place: Place) -> None:
+        pass
+
+    def last_good(self, name: str) -> Place | None:  # noqa: ARG002
+        return None
+
+    def keep(self, commits: Collection[str]) -> None:
+        pass
+
+    def tell(self, place: Place, refusal: str | None) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -60,7 +83,10 @@ def has_workflows(directory: str) -> bool:
 
 
 class Git:
-    """A branch of a repository, fetched every so many seconds and when `sync` asks for it."""
+    """A branch of a repository, fetched every so many seconds and when `sync` asks for it.
+
+    One thread looks, another one fetches. `guard` is held for moments only: where the place changes hands.
+    """
 
     def __init__(
         self, name: str, url: str, directory: str, *, branch: str | None, path: str, every: float, token: str | None
@@ -68,33 +94,41 @@ class Git:
         self.name = name
         self.every = every
         self.problems: dict[str, str] = {}
-        self.repository = Repository(url, os.path.join(directory, name), branch=branch, path=path, token=token)
-        self.wish = os.path.join(directory, name, "sync")
-        self.used: set[str] = set()  # commits that attempts still run on
+        self.directory = os.path.join(directory, name)
+        self.state_dir = os.path.dirname(directory)
+        self.repository = Repository(url, self.directory, branch=branch, path=path, token=token)
         self.place: Place | None = None
-        self.asked = self.asked_at()
+        self.guard = threading.Lock()
+        self.needed: set[str] | None = None  # commits that are current or that attempts run on
+        self.given: set[str] = set()  # commits that `look` gave since that was told
+        self.asked = wished(self.directory)
+        self.fetched = 0, 0  # when the last fetch ended, and which wish it answers
+        self.looked = self.fetched  # that of what `look` gave last
+        self.told: Status | None = None
         self.ended = threading.Event()
         self.wake = threading.Event()
         self.thread: threading.Thread | None = None
 
     def look(self) -> Sequence[Place]:
-        """The first time it fetches; a repository that can't be fetched then is refused."""
+        """The first time it fetches; what was good before goes on if that fails, else it is refused."""
         if self.thread is None:
+            self.place = self.last_good(self.name)
             self.fetch()
             if self.place is None:
-                raise UserError(self.problems[self.name])
+                raise UserError(f"{self.name}: {self.problems[self.name]}")
             self.thread = threading.Thread(target=self.keep_fetching, name=f"git-{self.name}", daemon=True)
             self.thread.start()
-        if self.asked_at() != self.asked:
-            self.asked = self.asked_at()
+        asked = wished(self.directory)
+        if asked != self.asked:
+            self.asked = asked
             self.wake.set()
-        return [self.place] if self.place else []
+        self.looked = self.fetched
+        with self.guard:
+            assert self.place is not None
+            self.given.add(id_of(self.place))
+            return [self.place]
 
-    def asked_at(self) -> float:
-        try:
-            return os.stat(self.wish).st_mtime
-        except OSError:
-            return 0.0
+    # -- the thread that fetches
 
     def keep_fetching(self) -> None:
         while not self.ended.is_set():
@@ -102,25 +136,90 @@ class Git:
             self.wake.clear()
             if not self.ended.is_set():
                 self.fetch()
+                self.forget_trees()
 
     def fetch(self) -> None:
+        asked = wished(self.directory)
         try:
             commit = self.repository.fetch()
-            self.place = Place(self.name, self.repository.tree(commit.id), facts_of(commit, self.repository))
-            self.problems.pop(self.name, None)
+            place = self.place_of(commit)
         except UserError as problem:
-            word = "can't be fetched" if self.place is None else "can't be fetched; the last good commit goes on"
-            self.problems[self.name] = f"{self.repository.url} {word}: {problem}"
+            instead = "; the last good commit goes on" if self.place else ""
+            self.problems = {self.name: f"can't be fetched{instead}: {problem}"}
         except Exception as problem:
-            self.problems[self.name] = f"{self.repository.url}: {type(problem).__name__}: {problem}"
+            self.problems = {self.name: f"{self.repository.url}: {type(problem).__name__}: {problem}"}
+        else:
+            with self.guard:
+                self.place = place
+            self.problems = {}
+        self.fetched = time.time_ns() // 1000, asked
 
-    def forget_trees(self, used: Collection[str]) -> None:
-        current = self.place.commit["id"] if self.place and self.place.commit else ""
-        self.repository.remove_trees({*used, current})
+    def place_of(self, commit: Commit) -> Place:
+        directory = self.repository.tree(commit.id)
+        tree = os.path.relpath(directory, self.state_dir)
+        return Place(self.name, directory, {**facts_of(commit, self.repository), "tree": tree})
+
+    def forget_trees(self) -> None:
+        """No trees are left that nobody uses. What is given later is among those that are kept now, or newer."""
+        with self.guard:
+            if self.needed is None or self.place is None:
+                return
+            needed = {*self.needed, *self.given, id_of(self.place)}
+        with suppress(UserError):  # the next time, then
+            self.repository.remove_trees(needed)
+
+    # -- what becomes of commits
+
+    def keep(self, commits: Collection[str]) -> None:
+        with self.guard:
+            self.needed, self.given = set(commits), set()
+
+    def taken(self, place: Place) -> None:
+        """What runs now is found again by the next process, also when the remote can't be reached or is broken then."""
+        if place.name != self.name or place.commit is None:
+            return
+        part = f"{self.directory}/{GOOD}.part"
+        with open(part, "w", encoding="utf-8") as file:
+            json.dump(place.commit, file)
+        os.replace(part, f"{self.directory}/{GOOD}")
+
+    def last_good(self, name: str) -> Place | None:
+        """None also when another branch or path was asked for then."""
+        if name != self.name:
+            return None
+        facts = taken_commit(self.directory)
+        try:
+            commit = Commit(*(facts[field] for field in Commit._fields))
+            place = self.place_of(commit)
+        except (OSError, KeyError, UserError):
+            return None
+        return place if place.commit == facts else None
+
+    def tell(self, place: Place, refusal: str | None) -> None:
+        """For `dagrun sync`: what was fetched, and what became of it."""
+        if place.name != self.name or place.commit is None:
+            return
+        problem, repository = self.problems.get(self.name), self.repository
+        found = Status(
+            os.getpid(), *self.looked, repository.url, repository.branch, repository.path, place.commit,
+            fetched=problem is None, taken_over=refusal is None, problem=problem or refusal,
+        )  # fmt: skip
+        if found != self.told:
+            with suppress(OSError):  # the next time, then: schedules are more important
+                write_status(self.directory, found)
+                self.told = found
 
     def close(self) -> None:
         self.ended.set()
         self.wake.set()
+
+
+def taken_commit(directory: str) -> Mapping[str, Any]:
+    """What is known of the commit that was taken over last, beside its mirror; nothing where none was."""
+    with suppress(OSError, ValueError), open(os.path.join(directory, GOOD), encoding="utf-8") as file:
+        facts = json.load(file)
+        return facts if isinstance(facts, dict) else {}
+    return {}
 
 
 def facts_of(commit: Commit, repository: Repository) -> dict[str, Any]:
@@ -128,20 +227,51 @@ def facts_of(commit: Commit, repository: Repository) -> dict[str, Any]:
     return {**commit._asdict(), "url": repository.url, "branch": repository.branch, "path": repository.path}
 
 
+def id_of(place: Place) -> str:
+    return str(place.commit["id"]) if place.commit else ""
+
+
 class Several:
-    """All of them; one that fails leaves the others alone."""
+    """All of them; one that fails leaves the others alone, but at the beginning."""
 
     def __init__(self, sources: Sequence[Folder | Git]) -> None:
         self.sources = sources
         self.problems: dict[str, str] = {}
+        self.before: dict[str, Sequence[Place]] = {}
 
     def look(self) -> Sequence[Place]:
-        found: list[Place] = []
-        self.problems = {}
+        found: dict[str, Place] = {}
+        problems: dict[str, str] = {}
         for source in self.sources:
-            found += source.look()
-            self.problems.update(source.problems)
-        return found
+            try:
+                places = self.before[source.name] = source.look()
+            except UserError as problem:
+                if source.name not in self.before:
+                    raise
+                places = self.before[source.name]
+                problems[source.name] = str(problem)
+            for place in places:
+                if found.setdefault(place.name, place) is not place:
+                    other = found[place.name].directory
+                    problems[place.name] = f"{other} and {place.directory} would be one project; rename one of them"
+            problems.update(source.problems)
+        self.problems = problems
+        return list(found.values())
+
+    def taken(self, place: Place) -> None:
+        for source in self.sources:
+            source.taken(place)
+
+    def last_good(self, name: str) -> Place | None:
+        return next((good for source in self.sources if (good := source.last_good(name))), None)
+
+    def keep(self, commits: Collection[str]) -> None:
+        for source in self.sources:
+            source.keep(commits)
+
+    def tell(self, place: Place, refusal: str | None) -> None:
+        for source in self.sources:
+            source.tell(place, refusal)
 
     def close(self) -> None:
         for source in self.sources:
@@ -191,6 +321,13 @@ def git_source(
     name: str, url: str, state_dir: str, *, branch: str | None, path: str, every: float, token: str | None
 ) -> Git:
     return Git(name, url, os.path.join(state_dir, "git"), branch=branch, path=path, every=max(1.0, every), token=token)
+
+
+def tokens_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The passwords of repositories, by project: settings `git.<name>.token`."""
+    return {
+        key.split(".")[1]: value for key, value in settings.items() if key.startswith("git.") and key.endswith(".token")
+    }
 
 
 def name_of_url(url: str) -> str:

@@ -7,6 +7,7 @@ time is decided here.
 from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from dagrun.core.schedule import resolve
@@ -17,6 +18,7 @@ from dagrun.schedules.dialect import DAYS, FIELDS, LAST, Pattern, parse
 MINUTE = 60 * SECOND
 LATEST = (datetime(9990, 1, 1, tzinfo=EPOCH.tzinfo) - EPOCH).days * 86_400 * SECOND
 WIDE = timedelta(hours=3)
+REMEMBERED = 64  # instants
 YEARS = 40  # a 29 February that must be a Monday needs so many
 
 
@@ -27,8 +29,16 @@ class CronInstants:
         self.patterns = patterns
         self.place = place
         self.searches = [search(pattern) for pattern in patterns]
+        self.known: dict[int, int | None] = {}  # what was found last: many schedules ask for the same
 
     def next_after(self, at: int) -> int | None:
+        if at not in self.known:
+            if len(self.known) >= REMEMBERED:
+                self.known.clear()
+            self.known[at] = self.find(at)
+        return self.known[at]
+
+    def find(self, at: int) -> int | None:
         if at >= LATEST:
             return None
         minute = at - at % MINUTE + MINUTE
@@ -55,7 +65,7 @@ class ChosenInstants(CronInstants):
         super().__init__(patterns, place)
         self.change = change
 
-    def next_after(self, at: int) -> int | None:
+    def find(self, at: int) -> int | None:
         if at >= LATEST:
             return None
         wall = local_time(at, self.place).replace(tzinfo=None, second=0, microsecond=0)
@@ -125,11 +135,15 @@ def matches(pattern: Pattern, wall: datetime) -> bool:
 
 def cron(text: str, options: Options) -> CronInstants:
     """Raises ValueError for what can't be read, and for days that never come."""
+    return shared(text, options.place, options.change)
+
+
+@lru_cache(maxsize=1000)
+def shared(text: str, place: tzinfo, change: ClockChange) -> CronInstants:
+    """Of all schedules with this text, in this zone: of thousands many are alike, and croniter's objects are large."""
     patterns = parse(text)
-    asked = options.change != ClockChange()
-    instants = (
-        ChosenInstants(patterns, options.place, options.change) if asked else CronInstants(patterns, options.place)
-    )
+    asked = change != ClockChange()
+    instants = ChosenInstants(patterns, place, change) if asked else CronInstants(patterns, place)
     if instants.next_after(0) is None:
         raise ValueError(f"{text!r} names a day that never comes")
     return instants

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+from dagrun.store.noticed import Noticed
+
 
 class ProjectRow(NamedTuple):
     id: int
@@ -164,6 +166,21 @@ class QueueRow(NamedTuple):
     why: str
 
 
+class PoolRow(NamedTuple):
+    name: str
+    size: int  # in thousandths
+
+
+class HoldRow(NamedTuple):
+    """A part of a pool that a task or group holds."""
+
+    pool: str
+    attempt_id: int
+    idx: int
+    amount: int  # in thousandths
+    since: int
+
+
 class PauseRow(NamedTuple):
     """Nothing new starts of an attempt, or of anything (attempt 0)."""
 
@@ -213,12 +230,89 @@ class Planned(Protocol):
     def previous_session(self, project_id: int, workflow: str, before: int) -> SessionRow | None:
         """The latest session of the workflow before that time."""
 
+    def save_pool(self, row: PoolRow) -> None: ...
+    def delete_pool(self, name: str) -> bool: ...
+    def list_pools(self) -> list[PoolRow]: ...
+    def lock_pool(self, name: str) -> PoolRow | None:
+        """Locked until the transaction ends; take several in the order of their names."""
+
+    def insert_hold(self, row: HoldRow) -> None: ...
+    def delete_holds(self, attempt_id: int, idx: int) -> None: ...
+    def list_holds(self, pool: str | None = None) -> list[HoldRow]:
+        """The oldest first."""
+
+    def count_starts(self, rate: str, after: int) -> tuple[int, int | None]:
+        """How many starts there were after a time, and when the first of them was."""
+
+    def insert_start(self, rate: str, at: int) -> None: ...
+    def delete_starts(self, rate: str, before: int) -> None: ...
     def insert_pause(self, row: PauseRow) -> None: ...
     def delete_pause(self, attempt_id: int) -> bool: ...
     def list_pauses(self) -> list[PauseRow]: ...
 
 
-class Tx(Planned, Protocol):
+class PastRow(NamedTuple):
+    """An attempt, as far as its age and what it names matter."""
+
+    id: int
+    project_id: int
+    workflow: str
+    session_id: int
+    revision_id: int
+    state: str
+    finished_at: int | None
+    resumed_from: int | None
+    owner: str
+
+
+class RevisionAge(NamedTuple):
+    id: int
+    project_id: int
+    created_at: int
+
+
+class Pruned(Protocol):
+    """The part of a transaction that forgets what is old."""
+
+    def list_past(self) -> list[PastRow]:
+        """All attempts, by id."""
+
+    def list_reuses(self) -> list[tuple[int, int]]:
+        """Each attempt with each other one that tasks of it really ran in."""
+
+    def resumed_after(self, attempt_id: int) -> list[int]:
+        """What the attempts after that one were resumed from."""
+
+    def count_rows(self, attempt_id: int) -> tuple[int, int, int]:
+        """Its tasks, tries and moves."""
+
+    def delete_attempts(self, attempt_ids: Sequence[int]) -> int:
+        """Those that are done, with all that belongs to them; how many."""
+
+    def list_empty_sessions(self, before: int) -> list[int]:
+        """Sessions without an attempt, made before that time."""
+
+    def delete_empty_sessions(self, session_ids: Sequence[int]) -> int:
+        """Those that have no attempt and that nobody else has locked; how many."""
+
+    def count_old_skips(self, before: int) -> int: ...
+    def delete_old_skips(self, before: int, limit: int) -> int:
+        """At most so many of those that were recorded before that time; how many."""
+
+    def count_old_notices(self, before: int) -> int:
+        """Those that were made before that time and don't wait any more."""
+
+    def delete_old_notices(self, before: int, limit: int) -> int:
+        """At most so many of them; how many."""
+
+    def list_revision_ages(self) -> list[RevisionAge]:
+        """By id."""
+
+    def delete_unnamed_revisions(self, revision_ids: Sequence[int]) -> int:
+        """Those that no attempt and no schedule names and that nobody else has locked; how many."""
+
+
+class Tx(Planned, Pruned, Noticed, Protocol):
     """One transaction. Methods named `find_…` give None when there is nothing; `get_…` raise NotFound."""
 
     now: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-HEAD = "0002"  # the newest migration
+HEAD = "0003"  # the newest migration
 
 
 class Statements(NamedTuple):
@@ -69,6 +69,45 @@ class Statements(NamedTuple):
     insert_pause: str  # attempt_id, at, reason
     delete_pause: str  # attempt_id
     list_pauses: str
+    insert_notice: str  # project_id, workflow, session_time, attempt_id, kind, …
+    due_notices: str  # project_id, state, now
+    next_due_notice: str  # project_id, state
+    claim_notice: str  # due_at, tries, id, state, tries_before
+    save_notice: str  # due_at, tries, state, error, id, state
+    waiting_notices_of: str  # attempt_id, state
+    list_notices: str  # limit, offset
+    list_past: str
+    list_reuses: str
+    resumed_after: str  # after
+    count_rows: str  # attempt_id, attempt_id, attempt_id
+    delete_tasks: str  # attempt_id
+    delete_tries: str  # attempt_id
+    delete_moves: str  # attempt_id
+    delete_attempt: str  # id
+    list_empty_sessions: str  # before
+    lock_free_session: str  # id
+    delete_empty_session: str  # id
+    count_old_skips: str  # before
+    list_old_skips: str  # before, limit, offset
+    delete_skip: str  # project_id, workflow, session_time
+    count_old_notices: str  # before, waiting
+    list_old_notices: str  # before, waiting, limit, offset
+    delete_notice: str  # id
+    list_revision_ages: str
+    lock_free_revision: str  # id
+    delete_unnamed_revision: str  # id
+    insert_pool: str  # name, size
+    save_pool: str  # size, name
+    delete_pool: str  # name
+    list_pools: str
+    lock_pool: str  # name
+    insert_hold: str  # pool, attempt_id, idx, amount, since
+    delete_holds: str  # attempt_id, idx
+    list_holds: str
+    list_holds_of: str  # pool
+    count_starts: str  # rate, after
+    insert_start: str  # rate, at
+    delete_starts: str  # rate, before
     list_attempts_end: str  # limit, offset
 
 
@@ -383,6 +422,165 @@ SQLITE = Statements(
         SELECT pauses.attempt_id, pauses.at, pauses.reason
         FROM pauses ORDER BY pauses.attempt_id
     """,
+    insert_notice="""
+        INSERT INTO notices (project_id, workflow, session_time, attempt_id, kind, target, body, once_key,
+        created_at, due_at, tries, state, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT
+        DO NOTHING
+    """,
+    due_notices="""
+        SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
+        notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
+        notices.tries, notices.state, notices.error
+        FROM notices
+        WHERE notices.project_id = ? AND notices.state = ? AND notices.due_at <= ? ORDER BY notices.due_at,
+        notices.id
+    """,
+    next_due_notice="""
+        SELECT min(notices.due_at) AS min_1
+        FROM notices
+        WHERE notices.project_id = ? AND notices.state = ?
+    """,
+    claim_notice="""
+        UPDATE notices SET due_at=?, tries=? WHERE notices.id = ? AND notices.state = ? AND notices.tries =
+        ?
+    """,
+    save_notice="""
+        UPDATE notices SET due_at=?, tries=?, state=?, error=? WHERE notices.id = ? AND notices.state = ?
+    """,
+    waiting_notices_of="""
+        SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
+        notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
+        notices.tries, notices.state, notices.error
+        FROM notices
+        WHERE notices.attempt_id = ? AND notices.state = ? ORDER BY notices.id
+    """,
+    list_notices="""
+        SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
+        notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
+        notices.tries, notices.state, notices.error
+        FROM notices ORDER BY notices.id DESC
+        LIMIT ? OFFSET ?
+    """,
+    list_past="""
+        SELECT attempts.id, attempts.project_id, attempts.workflow, attempts.session_id,
+        attempts.revision_id, attempts.state, attempts.finished_at, attempts.resumed_from, attempts.owner
+        FROM attempts ORDER BY attempts.id
+    """,
+    list_reuses="""
+        SELECT DISTINCT tasks.attempt_id, tasks.reused_from
+        FROM attempts JOIN tasks ON tasks.attempt_id = attempts.id
+        WHERE attempts.resumed_from IS NOT NULL AND tasks.reused_from IS NOT NULL
+    """,
+    resumed_after="""
+        SELECT attempts.resumed_from
+        FROM attempts
+        WHERE attempts.id > ? AND attempts.resumed_from IS NOT NULL
+    """,
+    count_rows="""
+        SELECT (SELECT count(*) AS count_1
+        FROM tasks
+        WHERE tasks.attempt_id = ?) AS anon_1, (SELECT count(*) AS count_2
+        FROM tries
+        WHERE tries.attempt_id = ?) AS anon_2, (SELECT count(*) AS count_3
+        FROM moves
+        WHERE moves.attempt_id = ?) AS anon_3
+    """,
+    delete_tasks="DELETE FROM tasks WHERE tasks.attempt_id = ?",
+    delete_tries="DELETE FROM tries WHERE tries.attempt_id = ?",
+    delete_moves="DELETE FROM moves WHERE moves.attempt_id = ?",
+    delete_attempt="DELETE FROM attempts WHERE attempts.id = ? AND attempts.finished_at IS NOT NULL",
+    list_empty_sessions="""
+        SELECT sessions.id
+        FROM sessions
+        WHERE sessions.created_at < ? AND NOT (EXISTS (SELECT attempts.id
+        FROM attempts
+        WHERE attempts.session_id = sessions.id)) ORDER BY sessions.id
+    """,
+    lock_free_session="""
+        SELECT sessions.id
+        FROM sessions
+        WHERE sessions.id = ?
+    """,
+    delete_empty_session="""
+        DELETE FROM sessions WHERE sessions.id = ? AND NOT (EXISTS (SELECT attempts.id
+        FROM attempts
+        WHERE attempts.session_id = sessions.id))
+    """,
+    count_old_skips="""
+        SELECT count(*) AS count_1
+        FROM skips
+        WHERE skips.at < ?
+    """,
+    list_old_skips="""
+        SELECT skips.project_id, skips.workflow, skips.session_time, skips.run_time, skips.at, skips.reason
+        FROM skips
+        WHERE skips.at < ?
+        LIMIT ? OFFSET ?
+    """,
+    delete_skip="""
+        DELETE FROM skips WHERE skips.project_id = ? AND skips.workflow = ? AND skips.session_time = ?
+    """,
+    count_old_notices="""
+        SELECT count(*) AS count_1
+        FROM notices
+        WHERE notices.created_at < ? AND notices.state != ?
+    """,
+    list_old_notices="""
+        SELECT notices.id
+        FROM notices
+        WHERE notices.created_at < ? AND notices.state != ?
+        LIMIT ? OFFSET ?
+    """,
+    delete_notice="DELETE FROM notices WHERE notices.id = ?",
+    list_revision_ages="""
+        SELECT revisions.id, revisions.project_id, revisions.created_at
+        FROM revisions ORDER BY revisions.id
+    """,
+    lock_free_revision="""
+        SELECT revisions.id
+        FROM revisions
+        WHERE revisions.id = ?
+    """,
+    delete_unnamed_revision="""
+        DELETE FROM revisions WHERE revisions.id = ? AND NOT (EXISTS (SELECT attempts.id
+        FROM attempts
+        WHERE attempts.revision_id = revisions.id)) AND NOT (EXISTS (SELECT schedules.id
+        FROM schedules
+        WHERE schedules.revision_id = revisions.id))
+    """,
+    insert_pool="INSERT INTO pools (name, size) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    save_pool="UPDATE pools SET size=? WHERE pools.name = ?",
+    delete_pool="DELETE FROM pools WHERE pools.name = ?",
+    list_pools="""
+        SELECT pools.name, pools.size
+        FROM pools ORDER BY pools.name
+    """,
+    lock_pool="""
+        SELECT pools.name, pools.size
+        FROM pools
+        WHERE pools.name = ?
+    """,
+    insert_hold="""
+        INSERT INTO holds (pool, attempt_id, idx, amount, since) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO
+        NOTHING
+    """,
+    delete_holds="DELETE FROM holds WHERE holds.attempt_id = ? AND holds.idx = ?",
+    list_holds="""
+        SELECT holds.pool, holds.attempt_id, holds.idx, holds.amount, holds.since
+        FROM holds ORDER BY holds.since, holds.attempt_id
+    """,
+    list_holds_of="""
+        SELECT holds.pool, holds.attempt_id, holds.idx, holds.amount, holds.since
+        FROM holds
+        WHERE holds.pool = ? ORDER BY holds.since, holds.attempt_id
+    """,
+    count_starts="""
+        SELECT count(*) AS count_1, min(starts.at) AS min_1
+        FROM starts
+        WHERE starts.rate = ? AND starts.at > ?
+    """,
+    insert_start="INSERT INTO starts (rate, at) VALUES (?, ?)",
+    delete_starts="DELETE FROM starts WHERE starts.rate = ? AND starts.at <= ?",
     list_attempts_end="""
         ORDER BY attempts.id DESC
         LIMIT ? OFFSET ?
@@ -703,6 +901,168 @@ POSTGRESQL = Statements(
         SELECT pauses.attempt_id, pauses.at, pauses.reason
         FROM pauses ORDER BY pauses.attempt_id
     """,
+    insert_notice="""
+        INSERT INTO notices (project_id, workflow, session_time, attempt_id, kind, target, body, once_key,
+        created_at, due_at, tries, state, error) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        ON CONFLICT DO NOTHING RETURNING notices.id
+    """,
+    due_notices="""
+        SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
+        notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
+        notices.tries, notices.state, notices.error
+        FROM notices
+        WHERE notices.project_id = %s AND notices.state = %s AND notices.due_at <= %s ORDER BY
+        notices.due_at, notices.id
+    """,
+    next_due_notice="""
+        SELECT min(notices.due_at) AS min_1
+        FROM notices
+        WHERE notices.project_id = %s AND notices.state = %s
+    """,
+    claim_notice="""
+        UPDATE notices SET due_at=%s, tries=%s WHERE notices.id = %s AND notices.state = %s AND
+        notices.tries = %s
+    """,
+    save_notice="""
+        UPDATE notices SET due_at=%s, tries=%s, state=%s, error=%s WHERE notices.id = %s AND notices.state =
+        %s
+    """,
+    waiting_notices_of="""
+        SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
+        notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
+        notices.tries, notices.state, notices.error
+        FROM notices
+        WHERE notices.attempt_id = %s AND notices.state = %s ORDER BY notices.id
+    """,
+    list_notices="""
+        SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
+        notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
+        notices.tries, notices.state, notices.error
+        FROM notices ORDER BY notices.id DESC
+        LIMIT %s OFFSET %s
+    """,
+    list_past="""
+        SELECT attempts.id, attempts.project_id, attempts.workflow, attempts.session_id,
+        attempts.revision_id, attempts.state, attempts.finished_at, attempts.resumed_from, attempts.owner
+        FROM attempts ORDER BY attempts.id
+    """,
+    list_reuses="""
+        SELECT DISTINCT tasks.attempt_id, tasks.reused_from
+        FROM attempts JOIN tasks ON tasks.attempt_id = attempts.id
+        WHERE attempts.resumed_from IS NOT NULL AND tasks.reused_from IS NOT NULL
+    """,
+    resumed_after="""
+        SELECT attempts.resumed_from
+        FROM attempts
+        WHERE attempts.id > %s AND attempts.resumed_from IS NOT NULL
+    """,
+    count_rows="""
+        SELECT (SELECT count(*) AS count_1
+        FROM tasks
+        WHERE tasks.attempt_id = %s) AS anon_1, (SELECT count(*) AS count_2
+        FROM tries
+        WHERE tries.attempt_id = %s) AS anon_2, (SELECT count(*) AS count_3
+        FROM moves
+        WHERE moves.attempt_id = %s) AS anon_3
+    """,
+    delete_tasks="DELETE FROM tasks WHERE tasks.attempt_id = %s",
+    delete_tries="DELETE FROM tries WHERE tries.attempt_id = %s",
+    delete_moves="DELETE FROM moves WHERE moves.attempt_id = %s",
+    delete_attempt="""
+        DELETE FROM attempts WHERE attempts.id = %s AND attempts.finished_at IS NOT NULL
+    """,
+    list_empty_sessions="""
+        SELECT sessions.id
+        FROM sessions
+        WHERE sessions.created_at < %s AND NOT (EXISTS (SELECT attempts.id
+        FROM attempts
+        WHERE attempts.session_id = sessions.id)) ORDER BY sessions.id
+    """,
+    lock_free_session="""
+        SELECT sessions.id
+        FROM sessions
+        WHERE sessions.id = %s FOR UPDATE SKIP LOCKED
+    """,
+    delete_empty_session="""
+        DELETE FROM sessions WHERE sessions.id = %s AND NOT (EXISTS (SELECT attempts.id
+        FROM attempts
+        WHERE attempts.session_id = sessions.id))
+    """,
+    count_old_skips="""
+        SELECT count(*) AS count_1
+        FROM skips
+        WHERE skips.at < %s
+    """,
+    list_old_skips="""
+        SELECT skips.project_id, skips.workflow, skips.session_time, skips.run_time, skips.at, skips.reason
+        FROM skips
+        WHERE skips.at < %s
+        LIMIT %s OFFSET %s
+    """,
+    delete_skip="""
+        DELETE FROM skips WHERE skips.project_id = %s AND skips.workflow = %s AND skips.session_time = %s
+    """,
+    count_old_notices="""
+        SELECT count(*) AS count_1
+        FROM notices
+        WHERE notices.created_at < %s AND notices.state != %s
+    """,
+    list_old_notices="""
+        SELECT notices.id
+        FROM notices
+        WHERE notices.created_at < %s AND notices.state != %s
+        LIMIT %s OFFSET %s
+    """,
+    delete_notice="DELETE FROM notices WHERE notices.id = %s",
+    list_revision_ages="""
+        SELECT revisions.id, revisions.project_id, revisions.created_at
+        FROM revisions ORDER BY revisions.id
+    """,
+    lock_free_revision="""
+        SELECT revisions.id
+        FROM revisions
+        WHERE revisions.id = %s FOR UPDATE SKIP LOCKED
+    """,
+    delete_unnamed_revision="""
+        DELETE FROM revisions WHERE revisions.id = %s AND NOT (EXISTS (SELECT attempts.id
+        FROM attempts
+        WHERE attempts.revision_id = revisions.id)) AND NOT (EXISTS (SELECT schedules.id
+        FROM schedules
+        WHERE schedules.revision_id = revisions.id))
+    """,
+    insert_pool="INSERT INTO pools (name, size) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+    save_pool="UPDATE pools SET size=%s WHERE pools.name = %s",
+    delete_pool="DELETE FROM pools WHERE pools.name = %s",
+    list_pools="""
+        SELECT pools.name, pools.size
+        FROM pools ORDER BY pools.name
+    """,
+    lock_pool="""
+        SELECT pools.name, pools.size
+        FROM pools
+        WHERE pools.name = %s FOR UPDATE
+    """,
+    insert_hold="""
+        INSERT INTO holds (pool, attempt_id, idx, amount, since) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO
+        NOTHING
+    """,
+    delete_holds="DELETE FROM holds WHERE holds.attempt_id = %s AND holds.idx = %s",
+    list_holds="""
+        SELECT holds.pool, holds.attempt_id, holds.idx, holds.amount, holds.since
+        FROM holds ORDER BY holds.since, holds.attempt_id
+    """,
+    list_holds_of="""
+        SELECT holds.pool, holds.attempt_id, holds.idx, holds.amount, holds.since
+        FROM holds
+        WHERE holds.pool = %s ORDER BY holds.since, holds.attempt_id
+    """,
+    count_starts="""
+        SELECT count(*) AS count_1, min(starts.at) AS min_1
+        FROM starts
+        WHERE starts.rate = %s AND starts.at > %s
+    """,
+    insert_start="INSERT INTO starts (rate, at) VALUES (%s, %s) RETURNING starts.id",
+    delete_starts="DELETE FROM starts WHERE starts.rate = %s AND starts.at <= %s",
     list_attempts_end="""
         ORDER BY attempts.id DESC
         LIMIT %s OFFSET %s

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from dagrun.errors import NotFound
-from dagrun.store.base import AttemptRow, PauseRow, QueueRow, ScheduleRow, SessionRow, SkipRow
+from dagrun.store.base import (
+    AttemptRow,
+    HoldRow,
+    PauseRow,
+    PoolRow,
+    QueueRow,
+    ScheduleRow,
+    SessionRow,
+    SkipRow,
+)
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -90,6 +99,42 @@ class PlannedTx:
 
     def list_pauses(self) -> list[PauseRow]:
         return self._list(PauseRow, self._sql.list_pauses)
+
+    # -- pools and rates
+
+    def save_pool(self, row: PoolRow) -> None:
+        if self._change(self._sql.save_pool, (row.size, row.name)) == 0:
+            self._change(self._sql.insert_pool, row)
+
+    def delete_pool(self, name: str) -> bool:
+        return self._change(self._sql.delete_pool, (name,)) > 0
+
+    def list_pools(self) -> list[PoolRow]:
+        return self._list(PoolRow, self._sql.list_pools)
+
+    def lock_pool(self, name: str) -> PoolRow | None:
+        return self._find(PoolRow, self._sql.lock_pool, name)
+
+    def insert_hold(self, row: HoldRow) -> None:
+        self._change(self._sql.insert_hold, row)
+
+    def delete_holds(self, attempt_id: int, idx: int) -> None:
+        self._change(self._sql.delete_holds, (attempt_id, idx))
+
+    def list_holds(self, pool: str | None = None) -> list[HoldRow]:
+        if pool is None:
+            return self._list(HoldRow, self._sql.list_holds)
+        return self._list(HoldRow, self._sql.list_holds_of, pool)
+
+    def count_starts(self, rate: str, after: int) -> tuple[int, int | None]:
+        ((count, first),) = self._execute(self._sql.count_starts, (rate, after)).fetchall()
+        return int(count), first
+
+    def insert_start(self, rate: str, at: int) -> None:
+        self._change(self._sql.insert_start, (rate, at))
+
+    def delete_starts(self, rate: str, before: int) -> None:
+        self._change(self._sql.delete_starts, (rate, before))
 
     # -- given by SqlTx
 

@@ -5,7 +5,20 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ('0002');
+INSERT INTO alembic_version (version_num) VALUES ('0003');
+
+CREATE TABLE holds (
+    pool TEXT NOT NULL,
+    attempt_id INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    CONSTRAINT pk_holds PRIMARY KEY (pool, attempt_id, idx)
+)
+ WITHOUT ROWID,
+ STRICT;
+
+CREATE INDEX ix_holds_attempt ON holds (attempt_id, idx);
 
 CREATE TABLE meta (
     "key" TEXT NOT NULL,
@@ -33,6 +46,14 @@ CREATE TABLE pauses (
     at INTEGER NOT NULL,
     reason TEXT NOT NULL,
     CONSTRAINT pk_pauses PRIMARY KEY (attempt_id)
+)
+ WITHOUT ROWID,
+ STRICT;
+
+CREATE TABLE pools (
+    name TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    CONSTRAINT pk_pools PRIMARY KEY (name)
 )
  WITHOUT ROWID,
  STRICT;
@@ -70,6 +91,15 @@ CREATE TABLE skips (
 )
  WITHOUT ROWID,
  STRICT;
+
+CREATE TABLE starts (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    rate TEXT NOT NULL,
+    at INTEGER NOT NULL
+)
+ STRICT;
+
+CREATE INDEX ix_starts_rate ON starts (rate, at);
 
 CREATE TABLE tasks (
     attempt_id INTEGER NOT NULL,
@@ -125,6 +155,30 @@ CREATE TABLE tries (
 )
  WITHOUT ROWID,
  STRICT;
+
+CREATE TABLE notices (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    project_id INTEGER NOT NULL,
+    workflow TEXT NOT NULL,
+    session_time INTEGER NOT NULL,
+    attempt_id INTEGER,
+    kind TEXT NOT NULL,
+    target TEXT NOT NULL,
+    body TEXT NOT NULL,
+    once_key TEXT,
+    created_at INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    error TEXT,
+    CONSTRAINT uq_notices_once_key UNIQUE (once_key),
+    CONSTRAINT ck_notices_state CHECK (state IN ('waiting', 'sent', 'failed')),
+    CONSTRAINT ck_notices_tries CHECK (tries >= 0),
+    CONSTRAINT fk_notices_project_id FOREIGN KEY(project_id) REFERENCES projects (id)
+)
+ STRICT;
+
+CREATE INDEX ix_notices_due ON notices (project_id, due_at) WHERE state = 'waiting';
 
 CREATE TABLE revisions (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,

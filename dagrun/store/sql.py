@@ -27,7 +27,9 @@ from dagrun.store.base import (
 )
 from dagrun.store.compiled import HEAD
 from dagrun.store.dialects import Database, choose
+from dagrun.store.noticed import NoticedTx
 from dagrun.store.planned import PlannedTx
+from dagrun.store.pruned import PrunedTx
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -153,7 +155,7 @@ def _migrate(database: Database, version: str) -> None:
 # -- the transaction
 
 
-class SqlTx(PlannedTx):
+class SqlTx(PlannedTx, PrunedTx, NoticedTx):
     """One transaction. See `base.Tx`."""
 
     __slots__ = ("_database", "_execute", "_sql", "_writing", "connection", "now", "wrote")

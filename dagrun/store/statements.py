@@ -14,18 +14,23 @@ from sqlalchemy import BindParameter, Column, Select, Table, Update, bindparam, 
 from sqlalchemy.sql.expression import ClauseElement
 
 from dagrun.store import base
+from dagrun.store.noticed import NoticeRow
 from dagrun.store.tables import (
     INT,
     attempts,
+    holds,
     meta,
     moves,
+    notices,
     pauses,
+    pools,
     projects,
     queue,
     revisions,
     schedules,
     sessions,
     skips,
+    starts,
     tasks,
     tries,
 )
@@ -45,6 +50,9 @@ ROWS: dict[Table, Any] = {
     skips: base.SkipRow,
     queue: base.QueueRow,
     pauses: base.PauseRow,
+    notices: NoticeRow,
+    pools: base.PoolRow,
+    holds: base.HoldRow,
 }
 
 
@@ -57,6 +65,9 @@ def statements(insert: Insert) -> dict[str, ClauseElement]:
         **_attempt_lists(),
         **_tasks(insert),
         **_planned(insert),
+        **_noticed(insert),
+        **_pruned(),
+        **_pools(insert),
     }
 
 
@@ -184,6 +195,99 @@ def _planned(insert: Insert) -> dict[str, ClauseElement]:
         "insert_pause": insert(pauses).on_conflict_do_nothing(),
         "delete_pause": pauses.delete().where(_is(pauses.c.attempt_id)),
         "list_pauses": _rows(pauses).order_by(pauses.c.attempt_id),
+    }
+
+
+def _pools(insert: Insert) -> dict[str, ClauseElement]:
+    """Named pools and rates."""
+    after, before = bindparam("after", type_=INT), bindparam("before", type_=INT)
+    of_rate = _is(starts.c.rate)
+    return {
+        "insert_pool": insert(pools).on_conflict_do_nothing(),
+        "save_pool": _change(pools, ["size"]).where(_is(pools.c.name)),
+        "delete_pool": pools.delete().where(_is(pools.c.name)),
+        "list_pools": _rows(pools).order_by(pools.c.name),
+        "lock_pool": _rows(pools).where(_is(pools.c.name)).with_for_update(),
+        "insert_hold": insert(holds).on_conflict_do_nothing(),
+        "delete_holds": holds.delete().where(_is(holds.c.attempt_id), _is(holds.c.idx)),
+        "list_holds": _rows(holds).order_by(holds.c.since, holds.c.attempt_id),
+        "list_holds_of": _rows(holds).where(_is(holds.c.pool)).order_by(holds.c.since, holds.c.attempt_id),
+        "count_starts": select(func.count(), func.min(starts.c.at)).where(of_rate, starts.c.at > after),
+        "insert_start": insert(starts).values(rate=bindparam("rate"), at=bindparam("at")),
+        "delete_starts": starts.delete().where(of_rate, starts.c.at <= before),
+    }
+
+
+def _pruned() -> dict[str, ClauseElement]:
+    """What is old: found, counted and deleted."""
+    before = bindparam("before", type_=INT)
+    of_attempt = {table: _is(table.c.attempt_id) for table in (tasks, tries, moves)}
+    counts = [select(func.count()).where(rule).scalar_subquery() for rule in of_attempt.values()]
+    is_resumed = attempts.c.resumed_from.is_not(None)
+    of_session = select(attempts.c.id).where(attempts.c.session_id == sessions.c.id).exists()
+    over = notices.c.created_at < before, notices.c.state != bindparam("waiting")
+    by_attempt = select(attempts.c.id).where(attempts.c.revision_id == revisions.c.id).exists()
+    by_schedule = select(schedules.c.id).where(schedules.c.revision_id == revisions.c.id).exists()
+    return {
+        "list_past": select(*(attempts.c[name] for name in base.PastRow._fields)).order_by(attempts.c.id),
+        "list_reuses": select(tasks.c.attempt_id, tasks.c.reused_from)
+        .distinct()
+        .select_from(attempts.join(tasks, tasks.c.attempt_id == attempts.c.id))
+        .where(is_resumed, tasks.c.reused_from.is_not(None)),
+        "resumed_after": select(attempts.c.resumed_from).where(
+            attempts.c.id > bindparam("after", type_=INT), is_resumed
+        ),
+        "count_rows": select(*counts),
+        "delete_tasks": tasks.delete().where(of_attempt[tasks]),
+        "delete_tries": tries.delete().where(of_attempt[tries]),
+        "delete_moves": moves.delete().where(of_attempt[moves]),
+        "delete_attempt": attempts.delete().where(_is(attempts.c.id), attempts.c.finished_at.is_not(None)),
+        "list_empty_sessions": select(sessions.c.id)
+        .where(sessions.c.created_at < before, ~of_session)
+        .order_by(sessions.c.id),
+        "lock_free_session": select(sessions.c.id).where(_is(sessions.c.id)).with_for_update(skip_locked=True),
+        "delete_empty_session": sessions.delete().where(_is(sessions.c.id), ~of_session),
+        "count_old_skips": select(func.count()).select_from(skips).where(skips.c.at < before),
+        "list_old_skips": _rows(skips)
+        .where(skips.c.at < before)
+        .limit(bindparam("limit", type_=INT))
+        .offset(bindparam("offset", type_=INT)),
+        "delete_skip": skips.delete().where(_is(skips.c.project_id), _is(skips.c.workflow), _is(skips.c.session_time)),
+        "count_old_notices": select(func.count()).select_from(notices).where(*over),
+        "list_old_notices": select(notices.c.id)
+        .where(*over)
+        .limit(bindparam("limit", type_=INT))
+        .offset(bindparam("offset", type_=INT)),
+        "delete_notice": notices.delete().where(_is(notices.c.id)),
+        "list_revision_ages": select(*(revisions.c[name] for name in base.RevisionAge._fields)).order_by(
+            revisions.c.id
+        ),
+        "lock_free_revision": select(revisions.c.id).where(_is(revisions.c.id)).with_for_update(skip_locked=True),
+        "delete_unnamed_revision": revisions.delete().where(_is(revisions.c.id), ~by_attempt, ~by_schedule),
+    }
+
+
+def _noticed(insert: Insert) -> dict[str, ClauseElement]:
+    """A statement can hold no value, so the state of those that wait is a parameter, too."""
+    of_project = (_is(notices.c.project_id), _is(notices.c.state))
+    limit = bindparam("limit", type_=INT)
+    newest = _rows(notices).order_by(notices.c.id.desc()).limit(limit).offset(bindparam("offset", type_=INT))
+    return {
+        "insert_notice": _add(insert, notices),
+        "due_notices": _rows(notices)
+        .where(*of_project, notices.c.due_at <= bindparam("now", type_=INT))
+        .order_by(notices.c.due_at, notices.c.id),
+        "next_due_notice": select(func.min(notices.c.due_at)).where(*of_project),
+        "claim_notice": _change(notices, ["tries", "due_at"]).where(
+            _is(notices.c.id), _is(notices.c.state), notices.c.tries == bindparam("tries_before", type_=INT)
+        ),
+        "save_notice": _change(notices, ["due_at", "tries", "state", "error"]).where(
+            _is(notices.c.id), _is(notices.c.state)
+        ),
+        "waiting_notices_of": _rows(notices)
+        .where(_is(notices.c.attempt_id), _is(notices.c.state))
+        .order_by(notices.c.id),
+        "list_notices": newest,
     }
 
 

@@ -283,6 +283,38 @@ queue = Table(
     **BY_KEY,
 )
 
+pools = Table(
+    "pools",
+    metadata,
+    _text("name"),
+    _int("size"),
+    PrimaryKeyConstraint("name"),
+    **BY_KEY,
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    _text("pool"),
+    _int("attempt_id"),
+    _int("idx"),
+    _int("amount"),
+    _int("since"),
+    PrimaryKeyConstraint("pool", "attempt_id", "idx"),
+    **BY_KEY,
+)
+Index("ix_holds_attempt", holds.c.attempt_id, holds.c.idx)
+
+starts = Table(
+    "starts",
+    metadata,
+    _id(),
+    _text("rate"),
+    _int("at"),
+    **BY_ID,
+)
+Index("ix_starts_rate", starts.c.rate, starts.c.at)
+
 pauses = Table(
     "pauses",
     metadata,
@@ -291,4 +323,34 @@ pauses = Table(
     _text("reason"),
     PrimaryKeyConstraint("attempt_id"),
     **BY_KEY,
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    _id(),
+    _int("project_id", ForeignKey("projects.id")),
+    _text("workflow"),
+    _int("session_time"),
+    _int("attempt_id", null=True),
+    _text("kind"),
+    _text("target"),
+    _text("body"),
+    _text("once_key", null=True),
+    _int("created_at"),
+    _int("due_at"),
+    _int("tries"),
+    _text("state"),
+    _text("error", null=True),
+    UniqueConstraint("once_key"),
+    CheckConstraint(_one_of("state", ["waiting", "sent", "failed"]), name="state"),
+    CheckConstraint("tries >= 0", name="tries"),
+    **BY_ID,
+)
+Index(
+    "ix_notices_due",
+    notices.c.project_id,
+    notices.c.due_at,
+    sqlite_where=column("state") == "waiting",
+    postgresql_where=column("state") == "waiting",
 )

@@ -1,4 +1,4 @@
-"""notify>: tell the person who runs the workflow. The engine uses it for alerts."""
+"""notify>: tell people something. The engine uses it for alerts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dagrun.plugins.operator import Operator, Succeeded, TaskContext
 
 
 class Notify(Operator):
-    """Write the message to standard error."""
+    """Make a notice of the message for the targets of the settings; without any, write it to standard error."""
 
     runs_in: ClassVar[str] = "engine"
     retries: ClassVar[bool] = False
 
     def run(self, task: TaskContext) -> Succeeded:
-        task.warn(task.params.text("_command"))
+        task.notify(task.params.text("_command"))
         return Succeeded()

@@ -25,7 +25,7 @@ from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission
-from dagrun.engine.worker import Report
+from dagrun.engine.tries import Report
 from dagrun.engine.workspace import Workspaces
 from dagrun.executors.process import ProcessExecutor
 from dagrun.logs.files import read

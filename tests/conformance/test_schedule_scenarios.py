@@ -27,8 +27,8 @@ from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local
 from dagrun.engine.scheduler import Scheduler
 from dagrun.engine.submit import Submission
+from dagrun.engine.tries import machine_clock
 from dagrun.engine.waiting_room import end_queued, is_queued
-from dagrun.engine.worker import machine_clock
 from dagrun.engine.workspace import Workspaces
 from dagrun.errors import Conflict, UserError
 from dagrun.executors.process import ProcessExecutor

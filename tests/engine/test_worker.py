@@ -15,7 +15,7 @@ from dagrun.engine import worker as engine
 from dagrun.engine.attempt import Attempt, open_attempt
 from dagrun.engine.launch import Launcher
 from dagrun.engine.submit import submit
-from dagrun.engine.turn import take_turn
+from dagrun.engine.turn import take_turn, take_turns
 from dagrun.engine.worker import Report, Worker
 from dagrun.engine.workspace import Workspaces
 from dagrun.errors import LimitExceeded, UserError
@@ -190,7 +190,7 @@ def test_when_it_can_not_go_on_nothing_that_it_started_is_alive(bench, monkeypat
     def fails(*_, **__):
         raise problem
 
-    monkeypatch.setattr(engine, "take_turn", fails)
+    monkeypatch.setattr(engine, "take_turns", fails)
     with pytest.raises(type(problem), match=str(problem)):
         running.run()
     assert running.alive() == []
@@ -201,15 +201,15 @@ def test_a_full_disk_is_tried_again_when_what_the_tries_left_is_gone(bench, monk
     attempt = running.add("+a:\n  sh>: echo big > big.txt; exit 1")
     seen: list[list[str]] = []
 
-    def full_while_the_file_is_there(store, live, events, **more):
+    def full_while_the_file_is_there(store, asked, **more):
         files = [name for _, _, names in os.walk(running.workspaces.work) for name in names if name == "big.txt"]
         seen.append(files)
-        if files and events:
-            live.tree = None
+        if files and asked[0].events:
+            asked[0].live.tree = None
             raise LimitExceeded("the disk is full")
-        return take_turn(store, live, events, **more)
+        return take_turns(store, asked, **more)
 
-    monkeypatch.setattr(engine, "take_turn", full_while_the_file_is_there)
+    monkeypatch.setattr(engine, "take_turns", full_while_the_file_is_there)
     running.run()
     assert ["big.txt"] in seen and seen[seen.index(["big.txt"]) + 1] == []
     assert world.states(attempt.id)["+wf+a"] == "error"
@@ -226,7 +226,7 @@ def test_a_disk_that_stays_full_is_not_tried_for_ever(bench, monkeypatch):
         calls.append(1)
         raise LimitExceeded("the disk is full")
 
-    monkeypatch.setattr(engine, "take_turn", full)
+    monkeypatch.setattr(engine, "take_turns", full)
     with pytest.raises(LimitExceeded):
         running.run()
     assert len(calls) == 2

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dagrun.core.javascript import JavaScript
 from dagrun.errors import TaskFailed, WorkflowError
-from dagrun.notices.notice import Notice, json_body, mail_of, next_wait, plain_text, render_template, slack_payload
+from dagrun.core.forms import render_template
+from dagrun.notices.notice import Notice, json_body, mail_of, next_wait, plain_text, slack_payload
 
 NOTICE = Notice(
     "late", "daily <etl>", "2026-01-15T00:00:00+00:00", None, "late &\nlater", "it isn't done", {"by": [1, 2]}

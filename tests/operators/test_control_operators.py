@@ -36,10 +36,10 @@ def test_fail_fails_with_exactly_this_message(value, message, fails):
     assert caught.value.message == message
 
 
-def test_notify_warns():
+def test_notify_makes_a_notice():
     task = context({"_command": "look"})
     assert Notify().run(task) == Succeeded()
-    assert task.warnings == ["look"]
+    assert (task.notices, task.warnings) == (["look"], [])
 
 
 @pytest.mark.parametrize(

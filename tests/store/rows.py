@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dagrun.store.base import AttemptRow, MoveRow, TaskRow, TryRow
+from dagrun.store.noticed import NoticeRow
 
 LIMIT_SECONDS = 60
 NASTY_TEXT = "tab\t line\n return\r back\\slash \\N \\. 'quote' \"double\" % ? ü 日本 \U0001f600"
@@ -44,6 +45,14 @@ def try_row(attempt_id: int, idx: int, try_number: int, **more: Any) -> TryRow:
 
 def move_row(attempt_id: int, seq: int, **more: Any) -> MoveRow:
     return MoveRow(attempt_id, seq, 0, "ready", "running", TIME, None)._replace(**more)
+
+
+def notice_row(project_id: int, **more: Any) -> NoticeRow:
+    row = NoticeRow(
+        id=0, project_id=project_id, workflow="wf", session_time=0, attempt_id=7, kind="failed", target="slack:#ops",
+        body="{}", once_key=None, created_at=TIME, due_at=TIME, tries=0, state="waiting", error=None,
+    )  # fmt: skip
+    return row._replace(**more)
 
 
 def make_attempt(tx: Any, workflow: str = "wf", session_time: int = 0, **more: Any) -> AttemptRow:

@@ -83,6 +83,33 @@ def upgrade() -> None:
         **BY_KEY,
     )
     op.create_table(
+        "pools",
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("size", INT, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_pools")),
+        **BY_KEY,
+    )
+    op.create_table(
+        "holds",
+        sa.Column("pool", TEXT, nullable=False),
+        sa.Column("attempt_id", INT, nullable=False),
+        sa.Column("idx", INT, nullable=False),
+        sa.Column("amount", INT, nullable=False),
+        sa.Column("since", INT, nullable=False),
+        sa.PrimaryKeyConstraint("pool", "attempt_id", "idx", name=op.f("pk_holds")),
+        **BY_KEY,
+    )
+    op.create_index("ix_holds_attempt", "holds", ["attempt_id", "idx"], unique=False)
+    op.create_table(
+        "starts",
+        sa.Column("id", INT, sa.Identity(always=False), nullable=False),
+        sa.Column("rate", TEXT, nullable=False),
+        sa.Column("at", INT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_starts")),
+        **BY_ID,
+    )
+    op.create_index("ix_starts_rate", "starts", ["rate", "at"], unique=False)
+    op.create_table(
         "pauses",
         sa.Column("attempt_id", INT, nullable=False),
         sa.Column("at", INT, nullable=False),
