@@ -106,10 +106,10 @@ def sweep_stale(state_dir: str, live: set[int], newest: int) -> None:
 
 def leftovers(state_dir: str) -> set[int]:
     """The attempts that have directories or a lock."""
-    with suppress(FileNotFoundError):
-        names = [*working(state_dir), *os.listdir(os.path.join(state_dir, "run"))]
-        return {int(number) for number in (name.partition(".")[0] for name in names) if number.isdecimal()}
-    return set()
+    names = working(state_dir)
+    with suppress(FileNotFoundError):  # a daemon's attempts have no locks
+        names += os.listdir(os.path.join(state_dir, "run"))
+    return {int(number) for number in (name.partition(".")[0] for name in names) if number.isdecimal()}
 
 
 def place_of(row: AttemptRow | PastRow, state_dir: str) -> str:

@@ -70,7 +70,10 @@ def test_what_is_not_delivered_at_the_end_is_told_and_the_next_run_delivers_it(p
         settle(server, "at_end = 0.5")
         project.write("wf.dig", FAILING)
         ended = project.run("run", "wf", *SESSION, code=1)
-        assert "warning: notice 1 (failed) to slack:#ops is not delivered yet: slack:#ops: 127.0.0.1 answered 500" in ended.err
+        assert (
+            "warning: notice 1 (failed) to slack:#ops is not delivered yet: slack:#ops: 127.0.0.1 answered 500"
+            in ended.err
+        )
         (notice,) = project.json("notify", "list")
         assert (notice["state"], notice["tries"]) == ("waiting", 1)
         (project.outside / "ok").touch()
@@ -90,7 +93,9 @@ def until_due(notice) -> None:
 
 def test_a_run_that_is_killed_before_it_delivers_leaves_the_notice_to_the_next_one(project, settle):
     """The first server never answers: the notice is made, and its run dies."""
-    with http_stub([{"path": "/hook", "answers": [{"status": 200, "delay": LIMIT_SECONDS}, {"status": 200}]}]) as server:
+    with http_stub(
+        [{"path": "/hook", "answers": [{"status": 200, "delay": LIMIT_SECONDS}, {"status": 200}]}]
+    ) as server:
         settle(server, 'timeout = "1s"')
         project.write("wf.dig", FAILING)
         run = project.start("run", "wf", *SESSION)
