@@ -51,7 +51,7 @@ def machine() -> str:
 
 
 def shown(figure: Figure) -> str:
-    return f"{figure.value:.0f} {figure.unit}" if figure.bare is None else f"{figure.value:.2f} ×"
+    return f"{figure.value:.3g} {figure.unit}" if figure.bare is None else f"{figure.value:.2f} ×"
 
 
 def table(figures: list[Figure]) -> list[str]:

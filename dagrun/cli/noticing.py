@@ -128,13 +128,13 @@ class AtEnd:
 
     def finish(self) -> None:
         """What could not be delivered in time is told; a later run, or the daemon, tries again."""
+        self.beat()
+        if self.notices is None:
+            return
         from contextlib import suppress
 
         from dagrun.notices.target import without_secrets
 
-        self.beat()
-        if self.notices is None:
-            return
         seconds = seconds_of(self.opened.settings.values, "notices.at_end", AT_END_SECONDS)
         with suppress(KeyboardInterrupt):  # who is in a hurry need not wait for it
             self.notices.finish(min(seconds, AT_END_SECONDS))

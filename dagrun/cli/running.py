@@ -23,7 +23,7 @@ from dagrun.engine.attempt import Attempt
 from dagrun.engine.gates import Gates
 from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local, Revision
-from dagrun.engine.owners import end_dead, is_alive, leftovers, place_of, sweep_stale
+from dagrun.engine.owners import daemon_is_alive, end_dead, is_alive, leftovers, place_of, sweep_stale
 from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.tries import try_log
 from dagrun.engine.workspace import Workspaces
@@ -212,16 +212,22 @@ class stopped_by_signals:  # noqa: N801  (used as a function)
 def end_dead_attempts(opened: Opened, say: Callable[[str], None]) -> None:
     """End what processes that died left in this store, before anything new begins."""
     store = opened.store
+    end_dead_runs(opened, store, say)
+    # A daemon's attempts have no locks, and it cleans up itself.
+    if leftovers(opened.state_dir) and not daemon_is_alive(opened.state_dir):
+        with store.reading() as tx:
+            live, newest = tx.live_attempts(), tx.newest_attempt()
+        if newest is not None:
+            sweep_stale(opened.state_dir, {row.id for row in live}, newest.id)
+
+
+def end_dead_runs(opened: Opened, store: Store, say: Callable[[str], None]) -> None:
+    """Attempts whose process has died."""
     with store.reading() as tx:
         live = tx.live_attempts()
     for row in live:
         if not is_alive(opened.state_dir, row):
             end_one(opened, store, row, say)
-    if leftovers(opened.state_dir):
-        with store.reading() as tx:
-            live, newest = tx.live_attempts(), tx.newest_attempt()
-        if newest is not None:
-            sweep_stale(opened.state_dir, {row.id for row in live}, newest.id)
 
 
 def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], None]) -> None:

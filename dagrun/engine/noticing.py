@@ -9,12 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dagrun.core.events import Abandoned, Event, Overdue
-from dagrun.core.forms import read_template, render_template
-from dagrun.core.javascript import JavaScript, Scope
 from dagrun.core.session import SECOND, Identity, builtin_variables, format_time
 from dagrun.core.state import DONE, ERROR, FAILED, SUCCESS
 from dagrun.core.tree import Task, TaskTree
@@ -22,10 +19,14 @@ from dagrun.core.workflow import NOTHING, NotifyRule, Workflow
 from dagrun.core.zone import zone
 from dagrun.engine.rows import decode, encode
 from dagrun.errors import DagrunError, UserError, WorkflowError
-from dagrun.notices.notice import Notice, one_line
-from dagrun.notices.target import STDERR, parse_target
 from dagrun.store.base import AttemptRow, Store, Tx
 from dagrun.store.noticed import WAITING, NoticeRow
+
+if TYPE_CHECKING:
+    from dagrun.core.javascript import Scope
+    from dagrun.notices.notice import Notice
+
+# What notices are made of is imported where one is made: most runs tell nobody anything.
 
 MOST_TASKS = 10  # that are named in a notice
 LOOKED_BACK = 20  # attempts; so many canceled ones in a row hide a failure
@@ -52,6 +53,8 @@ class Happened(NamedTuple):
     facts: Mapping[str, Any] = NOTHING
 
     def notice(self) -> Notice:
+        from dagrun.notices.notice import Notice
+
         at = format_time(self.session_time, zone(self.timezone))
         return Notice(self.kind, self.workflow, at, self.attempt, self.title, self.text, self.facts)
 
@@ -62,14 +65,14 @@ class Happened(NamedTuple):
         return f"{unit} {self.kind} {target}"
 
 
-@dataclass
 class Noticing:
     """What this process notices: by the rules of its settings for all workflows, and by those of each workflow."""
 
-    rules: tuple[NotifyRule, ...] = ()
-    made: int = 0  # notices so far: there is something to deliver
-    attempts: set[int] = field(default_factory=set)  # that notices were made of
-    watching: bool = False  # an attempt has rules
+    def __init__(self, rules: tuple[NotifyRule, ...] = ()) -> None:
+        self.rules = rules
+        self.made = 0  # notices so far: there is something to deliver
+        self.attempts: set[int] = set()  # of which notices are on their way
+        self.watching = False  # an attempt has rules
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -92,7 +95,7 @@ class Noticing:
         for rule in rules:
             if happened.kind in rule.on:
                 body = body_of(happened, rule, files, tx.now)
-                for target in rule.to or self.targets or (STDERR,):
+                for target in rule.to or self.targets or ("stderr",):
                     self.make(tx, happened, target, body, happened.once_key(target, rule.once_per))
 
     def make(self, tx: Tx, happened: Happened, target: str, body: str, once_key: str) -> None:
@@ -127,6 +130,8 @@ class Noticing:
         """What notify> says is told to the targets of the settings; False if there are none, or if rules tell of it."""
         if not self.targets or task.spec.name in ALERTS:
             return False
+        from dagrun.notices.notice import one_line
+
         with store.transaction() as tx:
             session = tx.get_session(row.session_id)
             title, _, rest = text.partition("\n")
@@ -262,6 +267,8 @@ def body_of(happened: Happened, rule: NotifyRule | None = None, files: Files | N
     """What is kept of a notice until it has arrived: itself, and what a template made of it."""
     notice, payload = happened.notice(), None
     if rule is not None and rule.template is not None and files is not None:
+        from dagrun.core.javascript import JavaScript
+
         try:
             payload = payload_of(notice, rule.template, files, JavaScript().at(happened.timezone, now / SECOND))
         except (DagrunError, OSError, ValueError) as problem:  # it is told nevertheless, in dagrun's own words
@@ -270,6 +277,8 @@ def body_of(happened: Happened, rule: NotifyRule | None = None, files: Files | N
 
 
 def payload_of(notice: Notice, template: str, files: Files, javascript: Scope) -> dict[str, Any]:
+    from dagrun.core.forms import render_template
+
     facts = {**notice.facts, **{key: value for key, value in notice._asdict().items() if key != "facts"}}
     return render_template(template_text(template, files), facts, javascript, template)
 
@@ -285,9 +294,11 @@ def template_text(path: str, files: Files) -> str:
 # -- before anything runs
 
 
-def check_rules(workflow: Workflow, files: Files, settings: Sequence[NotifyRule] = ()) -> None:
+def check_rules(workflow: Workflow, files: Files) -> None:
     """Raises WorkflowError for a target that is none, or a template that can't be read."""
-    for rule in (*settings, *workflow.notify):
+    from dagrun.core.forms import read_template
+
+    for rule in workflow.notify:
         file, line, column = rule.place
         try:
             for target in rule.to:
@@ -307,11 +318,15 @@ def check_rules(workflow: Workflow, files: Files, settings: Sequence[NotifyRule]
 
 def check_target(text: str) -> None:
     """Raises UserError. What comes from a secret is known only when the notice is sent."""
+    from dagrun.notices.target import parse_target
+
     if "${secret:" not in text:
         parse_target(text)
 
 
 def notice_of(body: str) -> tuple[Notice, Mapping[str, Any] | None]:
     """What `body_of` kept."""
+    from dagrun.notices.notice import Notice
+
     kept = json.loads(body)
     return Notice(**kept["notice"]), kept["payload"]

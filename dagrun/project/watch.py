@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from dagrun.project.archive import stamp
 
@@ -29,6 +30,12 @@ EVENT = struct.Struct("iIII")
 Call = Callable[..., int]
 
 
+class Known(NamedTuple):
+    stamp: int
+    made_at: float
+    place: tuple[int, int]  # what the path led to: a link of the path may have been put elsewhere since
+
+
 class Watch:
     """The stamps of directories; see `archive.stamp`, which gives the same numbers."""
 
@@ -36,18 +43,17 @@ class Watch:
         self.fd, self.add, self.remove = inotify()
         self.close = weakref.finalize(self, os.close, self.fd) if self.fd >= 0 else lambda: None
         self.devices = local_devices() if self.fd >= 0 else frozenset[int]()
-        self.known: dict[str, tuple[int, float]] = {}  # by directory, until something happens: stamp, and its age
+        self.known: dict[str, Known] = {}  # by directory, until something happens
         self.watched: dict[str, set[int]] = {}  # by directory: the watches of all directories in it
 
     def stamp(self, directory: str) -> int:
         self.forget_changed()
-        found, made_at = self.known.get(directory, (0, 0.0))
-        now = time.monotonic()
-        if directory in self.known and now - made_at < LOOK_ANYWAY_SECONDS:
-            return found
-        self.known.pop(directory, None)
         if self.fd < 0:
             return stamp(directory)
+        known, now, place = self.known.pop(directory, None), time.monotonic(), os.stat(directory)
+        if known and (place.st_dev, place.st_ino) == known.place and now - known.made_at < LOOK_ANYWAY_SECONDS:
+            self.known[directory] = known
+            return known.stamp
         before, watches, failed = self.watched.pop(directory, set()), set[int](), []
 
         def enter(path: str) -> None:
@@ -66,7 +72,7 @@ class Watch:
             for watch in before.difference(*self.watched.values()):
                 self.remove(self.fd, watch)
         if not failed:
-            self.known[directory] = found, now
+            self.known[directory] = Known(found, now, (place.st_dev, place.st_ino))
         return found
 
     def forget_changed(self) -> None:

@@ -76,6 +76,7 @@ class Statements(NamedTuple):
     save_notice: str  # due_at, tries, state, error, id, state
     waiting_notices_of: str  # attempt_id, state
     list_notices: str  # limit, offset
+    delete_notices_of: str  # attempt_id
     list_past: str
     list_reuses: str
     resumed_after: str  # after
@@ -461,6 +462,7 @@ SQLITE = Statements(
         FROM notices ORDER BY notices.id DESC
         LIMIT ? OFFSET ?
     """,
+    delete_notices_of="DELETE FROM notices WHERE notices.attempt_id = ?",
     list_past="""
         SELECT attempts.id, attempts.project_id, attempts.workflow, attempts.session_id,
         attempts.revision_id, attempts.state, attempts.finished_at, attempts.resumed_from, attempts.owner
@@ -941,6 +943,7 @@ POSTGRESQL = Statements(
         FROM notices ORDER BY notices.id DESC
         LIMIT %s OFFSET %s
     """,
+    delete_notices_of="DELETE FROM notices WHERE notices.attempt_id = %s",
     list_past="""
         SELECT attempts.id, attempts.project_id, attempts.workflow, attempts.session_id,
         attempts.revision_id, attempts.state, attempts.finished_at, attempts.resumed_from, attempts.owner

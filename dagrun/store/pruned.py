@@ -35,7 +35,13 @@ class PrunedTx:
 
     def delete_attempts(self, attempt_ids: Sequence[int]) -> int:
         keys = [(one,) for one in attempt_ids]
-        for statement in (self._sql.delete_tasks, self._sql.delete_tries, self._sql.delete_moves):
+        of_attempt = (
+            self._sql.delete_tasks,
+            self._sql.delete_tries,
+            self._sql.delete_moves,
+            self._sql.delete_notices_of,
+        )
+        for statement in of_attempt:
             self._change_many(statement, keys)
         self._change_many(self._sql.delete_pause, keys)
         return self._change_many(self._sql.delete_attempt, keys)

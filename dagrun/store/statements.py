@@ -288,6 +288,7 @@ def _noticed(insert: Insert) -> dict[str, ClauseElement]:
         .where(_is(notices.c.attempt_id), _is(notices.c.state))
         .order_by(notices.c.id),
         "list_notices": newest,
+        "delete_notices_of": notices.delete().where(_is(notices.c.attempt_id)),
     }
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagrun.core.forms import render_template
 from dagrun.core.javascript import JavaScript
 from dagrun.errors import TaskFailed, WorkflowError
-from dagrun.core.forms import render_template
 from dagrun.notices.notice import Notice, json_body, mail_of, next_wait, plain_text, slack_payload
 
 NOTICE = Notice(

@@ -94,7 +94,7 @@ def test_what_makes_no_message_is_refused(params, files, kind, fails):
 
 
 def test_without_a_url_the_failure_says_how_to_set_it():
-    with pytest.raises(TaskFailed, match="secrets --local --set slack.url"):
+    with pytest.raises(TaskFailed, match=r"secrets --local --set slack\.url"):
         request({"_command": {"text": "x"}}, secrets={})
 
 

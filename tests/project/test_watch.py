@@ -87,6 +87,17 @@ def test_a_project_that_was_replaced_as_a_whole_is_noticed(project, watch):
     assert watch.stamp(str(project)) == stamp(str(project)) != found
 
 
+def test_a_link_that_now_leads_elsewhere_is_noticed(project, watch):
+    shutil.copytree(project, project.parent / "release-2")
+    (project.parent / "release-2" / "w.dig").write_text("+new:\n  echo>: new\n")
+    current = project.parent / "current"
+    current.symlink_to("project")
+    before = watch.stamp(str(current))
+    (project.parent / "next").symlink_to("release-2")
+    (project.parent / "next").replace(current)
+    assert watch.stamp(str(current)) == stamp(str(current)) != before
+
+
 def test_projects_are_told_apart(project, watch):
     other = project.parent / "other"
     other.mkdir()

@@ -93,7 +93,15 @@ def test_those_of_an_attempt_that_still_wait(store, project):
         assert [row.id for row in tx.waiting_notices_of(1)] == [1, 4]
 
 
+def test_they_go_with_their_attempt(store, project):
+    for attempt_id in (1, 2, None):
+        insert(store, notice_row(project, attempt_id=attempt_id))
+    with store.transaction() as tx:
+        tx.delete_attempts([1])
+    assert [row.attempt_id for row in all_of(store)] == [None, 2]
+
+
 @pytest.mark.parametrize("wrong", [{"state": "lost"}, {"tries": -1}, {"project_id": 99}])
 def test_the_database_refuses_what_must_not_be(store, project, wrong):
-    with pytest.raises(Exception, match="(?i)constraint"):
+    with pytest.raises(Exception, match=r"(?i)constraint"):
         insert(store, notice_row(project)._replace(**wrong))

@@ -1,0 +1,139 @@
+"""What becomes of a session while others of its workflow are at work: `overlap` and `concurrency` (features F54, F55)."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagrun.core.session import SECOND
+from tests.conformance.test_schedule_scenarios import Site, at
+
+START = at("2026-01-01T00:00:00Z")
+HOUR = 3600 * SECOND
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    yield site
+    site.local.worker.end_all()
+    site.store.close()
+
+
+def begun(site: Site, options: str, top: str = "") -> None:
+    """Four sessions, an hour apart; the first one is at work until the gate is open."""
+    text = f"{top}\nschedule:\n  hourly>: 00:00\n{options}\n+a:\n  sh>: sleep 1\n"
+    site.push({"workflows": {"w": text}, "at": "2026-01-01T00:00:00Z"})
+    for hour in range(4):
+        site.scheduler.poll(START + hour * HOUR)
+        site.work()
+
+
+def settle(site: Site) -> None:
+    """Until nothing is at work and nothing waits."""
+    site.gate.touch()
+    while True:
+        site.scheduler.start_queued()
+        while site.local.worker.attempts:
+            site.local.worker.wait(site.local.poll())
+        with site.store.reading() as tx:
+            if not tx.list_queued():
+                return
+
+
+def became(site: Site) -> list[str]:
+    """Of each session, by its hour: the state of its attempt, or that it was skipped."""
+    settle(site)
+    with site.store.reading() as tx:
+        found = {one.session.session_time: one.attempt.state for one in tx.list_attempts()}
+        for skip in tx.list_skips(site.project_id, "w"):
+            found.setdefault(skip.session_time, f"skipped: {skip.reason}")
+    return [state for _, state in sorted(found.items())]
+
+
+def at_work(site: Site) -> int:
+    return len(site.local.worker.tries)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "together", "expected"),
+    [
+        ("allow", 4, ["success"] * 4),
+        ("skip", 1, ["success", *["skipped: #1 still running"] * 3]),
+        ("queue", 1, ["success"] * 4),
+        ("latest", 1, ["success", "canceled", "canceled", "success"]),
+        ("replace", 1, ["canceled", "canceled", "canceled", "success"]),
+    ],
+)
+def test_overlapping_sessions_become_what_the_schedule_says(site, overlap, together, expected):
+    begun(site, f"  overlap: {overlap}")
+    assert at_work(site) <= together
+    assert became(site) == expected
+
+
+@pytest.mark.parametrize(
+    ("when_full", "expected"),
+    [
+        ("queue", ["success"] * 4),
+        ("skip", ["success", *["skipped: #1 is at work, and concurrency is 1"] * 3]),
+        ("fail", ["success", *["error"] * 3]),
+        ("latest", ["success", "canceled", "canceled", "success"]),
+        ("replace", ["canceled", "canceled", "canceled", "success"]),
+    ],
+)
+def test_more_attempts_than_may_be_at_work_become_what_the_file_says(site, when_full, expected):
+    begun(site, "", f"concurrency: {{limit: 1, when_full: {when_full}}}")
+    assert at_work(site) <= 1
+    assert became(site) == expected
+
+
+def test_two_may_be_at_work_and_the_others_come_in_order(site):
+    begun(site, "", "concurrency: 2")
+    assert at_work(site) == 2
+    assert became(site) == ["success"] * 4
+    with site.store.reading() as tx:
+        ends = [one.attempt.finished_at for one in tx.list_attempts()[::-1]]
+    assert max(ends[:2]) <= min(ends[2:])
+
+
+def test_a_strict_order_stops_after_a_failure_until_it_is_mended(site):
+    text = "concurrency: {limit: 1, order: strict}\nschedule:\n  hourly>: 00:00\n+a:\n  fail>: no\n"
+    site.push({"workflows": {"w": text}, "at": "2026-01-01T00:00:00Z"})
+    for hour in range(3):
+        site.scheduler.poll(START + hour * HOUR)
+        site.work()
+    with site.store.reading() as tx:
+        states = [one.attempt.state for one in tx.list_attempts()[::-1]]
+        assert (states, len(tx.list_queued())) == (["group_error", "running", "running"], 2)
+
+
+def test_keys_are_counted_apart(site):
+    text = (
+        'concurrency: {limit: 1, key: "${session_hour}", when_full: skip}\nschedule:\n  hourly>: 00:00\n'
+        "+a:\n  sh>: sleep 1\n"
+    )
+    text = text.replace("${session_hour}", "${last_session_time}")
+    site.push({"workflows": {"w": text}, "at": "2026-01-01T00:00:00Z"})
+    for hour in range(3):
+        site.scheduler.poll(START + hour * HOUR)
+        site.work()
+    assert at_work(site) == 3
+    assert became(site) == ["success"] * 3
+
+
+def test_what_waits_is_told_with_its_reason(site):
+    begun(site, "  overlap: queue")
+    with site.store.reading() as tx:
+        assert [row.why for row in tx.list_queued()] == ["the session before it is not done"] * 3
+    settle(site)
+
+
+def test_a_session_that_starts_too_late_is_told_of_once(site):
+    said: list[str] = []
+    site.scheduler.say = said.append
+    text = "sla: {start_within: 10m}\nschedule:\n  hourly>: 00:00\n+a:\n  echo>: x\n"
+    site.push({"workflows": {"w": text}, "at": "2026-01-01T00:00:00Z"})
+    site.scheduler.poll(START + 15 * 60 * SECOND)
+    site.work()
+    site.scheduler.poll(START + HOUR + 60 * SECOND)
+    late = [text for text in said if "did not start within" in text]
+    assert late == ["w@2026-01-01T00:00:00+00:00 did not start within 10m of its time (sla), but 15m late"]
