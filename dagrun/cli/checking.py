@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dagrun.core.check import ERROR, Finding, Operators, check, operator_name
+from dagrun.core.check import ERROR, WARNING, Finding, Operators, check, operator_name
 from dagrun.core.config import Template
 from dagrun.core.workflow import Workflow
 from dagrun.errors import UserError, WorkflowError
@@ -47,6 +47,12 @@ def check_schedule(workflow: Workflow) -> None:
         from dagrun.schedules.definition import schedules_of
 
         schedules_of(workflow)
+
+
+def advice_of(workflow: Workflow) -> list[Finding]:
+    from dagrun.schedules.advice import advice
+
+    return [Finding(WARNING, *one) for one in advice(workflow)]
 
 
 def called_files(files: Any, workflow: Workflow) -> list[str]:
@@ -96,6 +102,7 @@ def look_at_all(files: Any, only: str | None) -> tuple[list[Workflow], list[Find
             workflows.append(workflow)
             findings += findings_of(files, workflow)
             check_schedule(workflow)
+            findings += advice_of(workflow)
             check_notify(files, workflow)
         except WorkflowError as problem:
             errors.append(problem)

@@ -1,0 +1,61 @@
+"""What `dagrun check` says of schedules that can be used, but perhaps don't mean what they seem to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from dagrun.core.config import Map
+from dagrun.core.workflow import Place, Workflow
+
+# Of the day of the week 7 is read as 0 before the range is built (spec/scheduling 3.2).
+SUNDAY_ONLY = re.compile(r"(?:^|,)0-7(?:$|[,/])")
+STEP_TO_SUNDAY = re.compile(r"-(?:7|sun)/", re.IGNORECASE)
+
+
+class Advice(NamedTuple):
+    kind: str
+    message: str
+    task: str
+    place: Place
+    hint: str
+
+
+def advice(workflow: Workflow) -> Iterator[Advice]:
+    root = f"+{workflow.name}"
+    configs = workflow.schedule if isinstance(workflow.schedule, list) else [workflow.schedule]
+    for config in configs:
+        if isinstance(config, Mapping):
+            yield from of_one(root, config)
+    for node in workflow.nodes[1:]:
+        if not node.spec.operator and "schedule" in node.spec.config:
+            yield Advice(
+                "schedule_in_task", "a schedule inside a task has no effect", node.full_name, node.spec.place,
+                "write it at the top of a file of its own",
+            )  # fmt: skip
+
+
+def of_one(root: str, config: Mapping[str, Any]) -> Iterator[Advice]:
+    place: Place = (config.file, config.line, config.column) if isinstance(config, Map) else (None, None, None)
+    if "overlap" not in config and "skip_on_overtime" not in config:
+        yield Advice(
+            "no_overlap", "the schedule doesn't say what becomes of a session while another one is at work", root, place,
+            "add overlap: skip, queue, latest, replace or allow",
+        )  # fmt: skip
+    cron = config.get("cron>")
+    for pattern in cron.split("|") if isinstance(cron, str) else ():
+        fields = pattern.split()
+        days = fields[4] if len(fields) == 5 else ""
+        if SUNDAY_ONLY.search(days):
+            yield Advice(
+                "sunday_only", f"{days} as day of the week is Sunday only", root, place, "write * for every day"
+            )
+        elif STEP_TO_SUNDAY.search(days):
+            yield Advice(
+                "step_to_sunday",
+                f"{days} as day of the week never names Sunday",
+                root,
+                place,
+                "write the days as a list",
+            )
