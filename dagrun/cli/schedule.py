@@ -94,7 +94,6 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing:
     executor = KeptExecutor(opened.state_dir, MASKER)
     launcher = Launcher(store.id, opened.state_dir, executor, Workspaces(opened.state_dir))
     secrets = LocalSecrets(opened.settings.values, os.environ)
-    noticing = noticing_of(opened.settings)
     local = Local(
         store,
         opened.state_dir,

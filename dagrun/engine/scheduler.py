@@ -303,7 +303,7 @@ class Scheduler:
                     revision = self.projects.revision_of(tx, row)
                     wanted = waited_for(tx, row, revision)
                 except UserError as problem:  # Digdag leaves it running for ever (9.2)
-                    self.notice_end(tx, end_queued(tx, row, f"it can't be started: {problem}"))
+                    self.notice_end(tx, fail_queued(tx, row, f"it can't be started: {problem}"))
                     self.said.append(f"attempt {row.id} can't be started: {problem}")
                     continue
                 self.made.append(Made(*start(tx, row, wanted), revision))
