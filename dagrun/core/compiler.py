@@ -11,10 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
-from dagrun.core.concurrency import concurrency_of, priority_of
 from dagrun.core.config import Map, Params, suggest
 from dagrun.core.needs import connect_needs
-from dagrun.core.notify import notify_of
 from dagrun.core.workflow import NOTHING, Node, Place, TaskSpec, Workflow
 from dagrun.core.zone import zone
 from dagrun.errors import TaskFailed, WorkflowError
@@ -54,11 +52,23 @@ def compile_workflow(name: str, config: Map) -> Workflow:
         nodes=tuple(compiler.nodes),
         schedule=config.get("schedule"),
         sla=config.get("sla"),
-        concurrency=concurrency_of(config),
-        priority=priority_of(config),
-        notify=notify_of(config),
         evaluates_data=evaluates_data(config),
+        **rare_options(config),
     )
+
+
+def rare_options(config: Map) -> dict[str, Any]:
+    """What few files have, so that its code is loaded for these alone."""
+    found: dict[str, Any] = {}
+    if "concurrency" in config or "priority" in config:
+        from dagrun.core.concurrency import concurrency_of, priority_of
+
+        found |= {"concurrency": concurrency_of(config), "priority": priority_of(config)}
+    if "notify" in config:
+        from dagrun.core.notify import notify_of
+
+        found["notify"] = notify_of(config)
+    return found
 
 
 def compile_generated(

@@ -106,8 +106,11 @@ def rank(task: Task) -> int:
     """The order in which ready tasks are claimed: by `_priority` (features F59), then as in the file. Its low bits are the
     task's index.
     """
-    priority = task.spec.config.get("_priority", 0)
-    return task.index - (priority << 40) if isinstance(priority, int) and priority else task.index
+    config = task.spec.config
+    if "_priority" not in config:
+        return task.index
+    priority = config["_priority"]
+    return task.index - (priority << 40) if isinstance(priority, int) else task.index
 
 
 @dataclass(slots=True)

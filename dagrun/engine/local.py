@@ -16,7 +16,6 @@ from dagrun.core.session import parse_full_time, whole_seconds
 from dagrun.core.sla import Alarm, alarm_of, asks_for_usual
 from dagrun.core.state import SUCCESS
 from dagrun.core.template import evaluate
-from dagrun.core.timeline import USUAL_MOST, usual
 from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt, open_attempt
 from dagrun.engine.gates import Gates
@@ -247,6 +246,8 @@ def usual_length(tx: Tx, workflow: Workflow, row: AttemptRow) -> int | None:
     """The usual length of its successful attempts, if the workflow asks for it."""
     if not asks_for_usual(workflow):
         return None
+    from dagrun.core.timeline import USUAL_MOST, usual
+
     project_id = tx.get_session(row.session_id).project_id
     done = tx.list_attempts(
         project_id=project_id, workflow=workflow.name, states=(SUCCESS,), before_id=row.id, limit=USUAL_MOST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from dagrun.engine.attempt import Attempt
@@ -9,6 +10,7 @@ from dagrun.store.base import Store
 
 PARENT = "parent"  # in an attempt's options: the attempt that required it
 EVERYTHING = 0
+LOOK_SECONDS = 0.02
 
 
 class Pauses:
@@ -18,10 +20,15 @@ class Pauses:
         self.store = store
         self.paused: set[int] = set()
         self.seen: int | None = None
+        self.looked_at = 0.0
         self.refresh()
 
     def refresh(self) -> None:
-        """Read it again if another process has changed anything; costs microseconds if not."""
+        """Read it again if another process has changed anything; so often at most that short tasks don't feel it."""
+        now = time.monotonic()
+        if now - self.looked_at < LOOK_SECONDS:
+            return
+        self.looked_at = now
         changes = self.store.changes()
         if changes != self.seen:
             self.seen = changes
