@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Many tests wait for processes, so that two workers a core finish first.
-WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Many tests wait for processes, so that three workers a core finish first.
+WORKERS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak check lint types floors format generate bench clean
@@ -26,10 +26,10 @@ demo: $(READY) ## run an example and show what came out
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## run the tests (under 3 minutes on 2 cores)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak"
 
 soak: $(READY) ## run the slow tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m soak
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
 
 check: lint types floors test ## everything that CI runs
 

@@ -285,11 +285,18 @@ class Scheduler:
     # -- attempts that waited for their turn
 
     def start_queued(self) -> None:
+        """Those whose turn it is; one that ends without having begun makes room for the next."""
+        while self.start_some_queued():
+            pass
+
+    def start_some_queued(self) -> bool:
+        """Whether one ended."""
         self.forget()
         ours = self.projects.ids()
+        ended = False
         with self.store.reading() as tx:
             if not ready(tx, ours):
-                return
+                return False
         with self.store.transaction() as tx:
             for entry in ready(tx, ours):
                 row = tx.lock_attempt(entry.attempt_id)
@@ -298,6 +305,7 @@ class Scheduler:
                 if stopped:
                     end_queued(tx, row, stopped)
                     self.said.append(f"attempt {row.id} is not started: {stopped}")
+                    ended = True
                     continue
                 try:
                     revision = self.projects.revision_of(tx, row)
@@ -305,9 +313,11 @@ class Scheduler:
                 except UserError as problem:  # Digdag leaves it running for ever (9.2)
                     self.notice_end(tx, fail_queued(tx, row, f"it can't be started: {problem}"))
                     self.said.append(f"attempt {row.id} can't be started: {problem}")
+                    ended = True
                     continue
                 self.made.append(Made(*start(tx, row, wanted), revision))
         self.follow_up()
+        return ended
 
 
 def waited_for(tx: Tx, row: AttemptRow, revision: Revision) -> Submission:
