@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagrun.cli.noticing import AtEnd, noticing_of
 from dagrun.cli.objects import print_attempt
@@ -20,7 +20,6 @@ from dagrun.cli.output import Output
 from dagrun.core.state import CANCELED, SUCCESS
 from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt
-from dagrun.engine.gates import Gates
 from dagrun.engine.launch import Launcher
 from dagrun.engine.local import Local, Revision
 from dagrun.engine.owners import daemon_is_alive, end_dead, is_alive, leftovers, place_of, sweep_stale
@@ -33,6 +32,9 @@ from dagrun.project.archive import Snapshot, snapshot
 from dagrun.project.loader import compile_file, workflow_file
 from dagrun.secrets.scopes import LocalSecrets
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
+
+if TYPE_CHECKING:
+    from dagrun.engine.gates import Gates
 
 SLOTS_PER_CORE = 8
 KILLED = 6
@@ -102,6 +104,8 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
 
 def gates_of(opened: Opened) -> Gates:
     """The pools and rates of the settings."""
+    from dagrun.engine.gates import Gates
+
     values = opened.settings.values
     pools: dict[str, float] = {}
     for key, value in values.items():

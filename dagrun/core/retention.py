@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from dagrun.core.state import SUCCESS
+from dagrun.protocols import Protocol
 
 DAY = 86_400_000_000  # microseconds
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from dagrun.core.session import EPOCH, SECOND, local_time, resolve_local, start_of_day, start_of_hour, whole_seconds
 from dagrun.errors import UserError
+from dagrun.protocols import Protocol
 
 END = int((datetime(9999, 1, 1, tzinfo=UTC) - EPOCH).total_seconds()) * SECOND  # this schedule is over
 DAY = 86_400 * SECOND

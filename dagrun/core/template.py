@@ -15,11 +15,12 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from dagrun.core.config import Template
 from dagrun.core.expression import Expression, Step, balanced, expression, scan
 from dagrun.errors import TaskFailed
+from dagrun.protocols import Protocol
 
 NOT_EVALUATED = ("_do", "_else_do")  # at any depth (spec/language T4)
 _RESERVED_FORM = re.compile(r"[a-z]+:")  # `${secret:…}` and its like are left to operators

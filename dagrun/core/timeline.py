@@ -15,10 +15,11 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from dagrun.core.state import FAILING, PLANNED, READY, RUNNING, STOPPING, WAITING
 from dagrun.core.tree import Task, TaskTree
+from dagrun.protocols import Protocol
 
 # Kinds of bars.
 QUEUED = "queued"  # ready: no worker has come yet

@@ -103,12 +103,5 @@ def takers(tree: TaskTree, task: Task) -> Iterator[Task]:
             yield one
 
 
-def is_gated(config: Any) -> bool:
-    """Whether a definition has a pool or a rate anywhere, also in what it may generate."""
-    if isinstance(config, Mapping):
-        return any(key in ("_use", "_rate") or is_gated(value) for key, value in config.items())
-    return isinstance(config, list) and any(is_gated(item) for item in config)
-
-
 def bad(message: str) -> TaskFailed:
     return TaskFailed(message, "bad_option", "config")

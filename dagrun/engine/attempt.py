@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dagrun.core.params import EMPTY, Scope, Variables
 from dagrun.core.session import Identity, builtin_variables
 from dagrun.core.tree import Task, TaskTree
 from dagrun.engine.rows import decode
 from dagrun.engine.turn import Live
+from dagrun.protocols import Protocol
 from dagrun.store.base import AttemptRow, SessionRow, Store, Tx
 
 

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from dagrun.core.decide import seconds
 from dagrun.engine.catalog import Candidate, Catalog, Refused
@@ -29,6 +29,7 @@ from dagrun.engine.waiting_room import is_queued
 from dagrun.errors import Conflict, UserError
 from dagrun.project.sources import Place
 from dagrun.project.watch import Watch
+from dagrun.protocols import Protocol
 from dagrun.store.base import AttemptRow, Store
 
 RELOAD_SECONDS = 1.0

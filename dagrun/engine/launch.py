@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dagrun.core.config import Params
 from dagrun.core.events import Failure, Outcome
@@ -23,6 +23,7 @@ from dagrun.engine.workspace import Workspace, Workspaces, inside
 from dagrun.errors import TaskFailed
 from dagrun.plugins.executor import Exit, Launch
 from dagrun.plugins.operator import Command, TryFile
+from dagrun.protocols import Protocol
 
 FORMS = ("own", "shared", "project")
 KEEP = ("never", "on_failure", "always")

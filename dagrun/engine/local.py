@@ -18,7 +18,6 @@ from dagrun.core.state import SUCCESS
 from dagrun.core.template import evaluate
 from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt, open_attempt
-from dagrun.engine.gates import Gates
 from dagrun.engine.launch import Launcher
 from dagrun.engine.observer import Observer
 from dagrun.engine.owners import Ownership
@@ -33,6 +32,7 @@ from dagrun.plugins.operator import Child
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
 
 if TYPE_CHECKING:
+    from dagrun.engine.gates import Gates
     from dagrun.engine.noticing import Noticing
 
 RUN_TIME = "run_time"  # in an attempt's options: when it was to start, where that isn't when it was made

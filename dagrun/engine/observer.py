@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from dagrun.core.events import Move
 from dagrun.core.tree import Task
 from dagrun.engine.attempt import Attempt
+from dagrun.protocols import Protocol
 
 
 class Observer(Protocol):

@@ -20,7 +20,6 @@ from dagrun.core.javascript import JavaScript
 from dagrun.core.retry import Retry, parse_retry
 from dagrun.core.template import evaluate
 from dagrun.core.tree import Task
-from dagrun.core.uses import priority_of, use_of
 from dagrun.core.workflow import Node
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.context import Context
@@ -92,8 +91,11 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
         if operator.retries and params.get("_retry") is not None:
             retry = parse_retry(params["_retry"])
         limits = limits_of(Params(local))
-        use_of(task.spec.config)
-        priority_of(task.spec.config)
+        if "_use" in task.spec.config or "_priority" in task.spec.config:
+            from dagrun.core.uses import priority_of, use_of
+
+            use_of(task.spec.config)
+            priority_of(task.spec.config)
     except TaskFailed as problem:
         return failure(task, problem, retry)
     except PluginError as problem:

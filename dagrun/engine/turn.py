@@ -7,22 +7,21 @@ here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagrun.core import machine
 from dagrun.core.events import Claimed, Event, Finished, Move, Step
 from dagrun.core.state import DONE
-from dagrun.core.tree import TaskTree
-from dagrun.core.uses import is_gated
+from dagrun.core.tree import Task, TaskTree
 from dagrun.core.workflow import Workflow
-from dagrun.engine.gates import Gates, give_back
 from dagrun.engine.rows import catch_up, encode, load_tree, to_row
 from dagrun.errors import TaskFailed
 from dagrun.store.base import AttemptRow, MoveRow, Store, TryRow, Tx
 
 if TYPE_CHECKING:
+    from dagrun.engine.gates import Gates
     from dagrun.engine.noticing import Witness
 
 TURNS_AT_ONCE = 100  # in one transaction
@@ -43,9 +42,12 @@ class Live:
     witness: Witness | None = None  # makes notices of what a turn did, in its transaction
 
     def is_gated(self) -> bool:
-        if self.gated is None:
-            self.gated = any(is_gated(node.spec.config) for node in self.workflow.nodes)
-        return self.gated
+        if self.gated is None and self.tree is not None:
+            self.look_for_gates(self.tree.tasks)
+        return bool(self.gated)
+
+    def look_for_gates(self, tasks: Iterable[Task]) -> None:
+        self.gated = self.gated or any("_use" in task.spec.config or "_rate" in task.spec.config for task in tasks)
 
 
 @dataclass(slots=True)
@@ -137,6 +139,8 @@ def turn_in(
     valid = answered(tree, events)
     step = machine.step(tree, events, tx.now)
     choice = None
+    if step.inserted:
+        live.look_for_gates(tree[index] for index in step.inserted)
     if gates is not None and live.is_gated():
         choice = gates.choose(tx, live.id, live.workflow.name, tree, claim, live.waiting)
         claimed = [*choice.tasks, *choice.barred]  # these are claimed so that they can fail
@@ -154,6 +158,8 @@ def turn_in(
         live.witness.look(tx, row, tree, events)
     turn = Turn(tree, row, step.moves, claimed, step.notes)
     if live.is_gated():
+        from dagrun.engine.gates import give_back
+
         turn.released = give_back(tx, live.id, tree, step.moves)
     if choice is not None:
         turn.look_again, turn.waits, turn.barred = choice.look_again, choice.waits, choice.barred

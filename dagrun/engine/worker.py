@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagrun.core.events import CallAgain, Failure, Finished, Outcome, OutOfTime, Success, Woken
 from dagrun.core.javascript import JavaScript
@@ -24,7 +24,6 @@ from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
 from dagrun.engine.attempt import Attempt
-from dagrun.engine.gates import Gates
 from dagrun.engine.hunger import Hunger
 from dagrun.engine.launch import Launcher, if_full_says_so
 from dagrun.engine.observer import Observer
@@ -37,7 +36,9 @@ from dagrun.plugins.executor import Exit
 from dagrun.plugins.operator import Command, Ended
 from dagrun.store.base import Store
 
-SECOND = 1_000_000
+if TYPE_CHECKING:
+    from dagrun.engine.gates import Gates
+
 LOOK_AROUND_SECONDS = 0.25  # so late at most is a kill from another process noticed
 
 
@@ -83,7 +84,7 @@ class Worker:
         self.waiting: dict[int, list[tuple[int, int]]] = {}  # attempt → (attempt, task) that wait for its end
         self.hungry = Hunger()
         self.pauses = Pauses(store)
-        self.fed: int | None = None  # gets the free slots in its next turn, and no other while some wait
+        self.fed: int | None = None  # gets the free slots in its next turn
         self.dues: list[tuple[int, int]] = []  # when, and which attempt has a task that is due then
         self.hurried = False
 
@@ -184,7 +185,7 @@ class Worker:
         if ticking is not None:
             delays.append(ticking)
         if self.dues:
-            delays.append((self.dues[0][0] - self.now()) / SECOND)
+            delays.append((self.dues[0][0] - self.now()) / calls.SECOND)
         return max(0.0, min(delays))
 
     # -- turns
@@ -223,9 +224,8 @@ class Worker:
     def follow_up(self, attempt: Attempt, reports: Sequence[Report], turn: Turn) -> None:
         """Tasks to start, to stop, an attempt that ended."""
         attempt.row = turn.row
-        for one in reports:
-            if one.prepared:
-                self.launcher.forget(one.prepared)
+        for prepared in filter(None, (one.prepared for one in reports)):
+            self.launcher.forget(prepared)
         self.later.append(lambda: self.tell(attempt, turn))
         for index in turn.claimed:
             if index in turn.barred:
@@ -376,7 +376,7 @@ class Worker:
         held.wrote = True
         limits = held.call.limits
         if limits.timeout is not None and held.deadline is None:
-            held.deadline = time.monotonic() + limits.timeout - max(0, self.now() - held.started_at) / SECOND
+            held.deadline = time.monotonic() + limits.timeout - max(0, self.now() - held.started_at) / calls.SECOND
             heappush(self.deadlines, (held.deadline, next(self.numbers), held))
         if held.task.state == STOPPING:
             self.stop(held)

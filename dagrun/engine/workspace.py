@@ -23,10 +23,11 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dagrun.errors import TaskFailed
 from dagrun.project.archive import object_path
+from dagrun.protocols import Protocol
 
 FICLONE = 0x40049409  # linux/fs.h
 CHUNK = 1 << 30

@@ -12,7 +12,8 @@ import os
 import select
 import termios
 import threading
-from typing import Protocol
+
+from dagrun.protocols import Protocol
 
 _CHUNK_BYTES = 1 << 16  # the size of a pipe
 

@@ -10,7 +10,9 @@ Executor.tick(now)     -> seconds       carries on with what was stopped
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
+
+from dagrun.protocols import Protocol
 
 
 class Launch(NamedTuple):

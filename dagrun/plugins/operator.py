@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from dagrun.core.config import Params, json_text, mark_templates
 from dagrun.errors import TaskFailed
+from dagrun.protocols import Protocol
 
 __all__ = [
     "Again", "Child", "Command", "Ended", "Operator", "OperatorFactory", "Params", "Result", "Subtask",

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Callable
-from typing import Protocol
 
 from dagrun.core.compiler import compile_workflow
 from dagrun.core.config import Map
 from dagrun.core.workflow import Workflow
 from dagrun.core.yaml import decode, load, resolve_include
 from dagrun.errors import NotFound, UserError, WorkflowError
+from dagrun.protocols import Protocol
 
 SUFFIXES = (".dig", ".yml", ".yaml")
 LARGEST_FILE = 10_000_000  # bytes

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from dagrun.errors import UserError
+from dagrun.protocols import Protocol
 from dagrun.store.compiled import Statements
 
 Rows = Sequence[tuple[Any, ...]]

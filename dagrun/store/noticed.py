@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+from dagrun.protocols import Protocol
 
 Row = TypeVar("Row", bound=NamedTuple)
 

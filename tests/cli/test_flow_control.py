@@ -58,6 +58,13 @@ def test_a_group_holds_its_part_until_it_ends(project):
     assert order in (["g0"] * 4 + ["g1"] * 4, ["g1"] * 4 + ["g0"] * 4)
 
 
+def test_the_tasks_of_a_called_file_take_pools_too(project):
+    project.write("lib.dig", parallel(3, '_use: {"lock:x": 1}'))
+    project.write("w.dig", "+c:\n  call>: lib\n")
+    project.run("run", "w")
+    assert most_at_once(ledger(project)) == 1
+
+
 def test_two_that_want_the_same_pools_in_another_order_do_not_wait_for_ever(project):
     both = [parallel(1, f'_use: {{"lock:{a}": 1, "lock:{b}": 1}}').replace("+t0", f"+{a}") for a, b in ("xy", "yx")]
     project.write("w.dig", "_parallel: true\n" + "".join(text.partition("\n")[2] for text in both))
