@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from dagrun.cli.running import (
     current_revision,
     end_dead_attempts,
     make_runner,
+    manifest_text,
     revision_of,
     run_to_end,
     store_revision,
@@ -28,7 +30,7 @@ from dagrun.engine.owners import describe
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission, new_uuid
 from dagrun.errors import Conflict, NotFound
-from dagrun.project.archive import Directory
+from dagrun.project.archive import Directory, snapshot
 from dagrun.project.loader import compile_file, workflow_file
 from dagrun.store.base import AttemptRow, RevisionRow, SessionRow, Tx
 
@@ -75,6 +77,7 @@ class Retry:
     keep_revision: bool
     max_task_threads: int | None
     as_json: bool
+    directory: str | None = None  # of the project, where it isn't that of the state
 
     def main(self) -> int:
         self.check_options()
@@ -116,11 +119,40 @@ class Retry:
                         raise NotFound("revision", self.revision)
                     row = found
             return row, revision_of(self.opened, row).workflow(session.workflow)
+        with store.reading() as tx:
+            name = tx.get_project(session.project_id).name
+        if name != self.opened.project_name:
+            return self.revision_of_daemon(old, session, name)
         files = Directory(self.opened.project_dir)
         workflow = compile_file(files, workflow_file(files, session.workflow))
         digest, manifest = current_revision(self.opened)
         with store.transaction() as tx:
             return store_revision(tx, self.opened, digest, manifest), workflow
+
+    def revision_of_daemon(self, old: AttemptRow, session: SessionRow, name: str) -> tuple[RevisionRow, Workflow]:
+        """Of one of the projects that a daemon runs: its folder as it is now, or the commit that was taken over last."""
+        store = self.opened.existing_store
+        folder = os.path.join(self.opened.project_dir, name)
+        if "commit" in decode(old.options) or not os.path.isdir(folder):
+            with store.reading() as tx:
+                row = tx.latest_revision(session.project_id) or tx.get_revision(old.revision_id)
+            return row, revision_of(self.opened, row, old).workflow(session.workflow)
+        files = Directory(folder)
+        workflow = compile_file(files, workflow_file(files, session.workflow))
+        digest, manifest = snapshot(folder, self.opened.state_dir, f"index-{name}")
+        self.directory = folder
+        with store.transaction() as tx:
+            return tx.ensure_revision(session.project_id, digest, manifest_text(manifest)), workflow
+
+    def commit_of(self, row: RevisionRow, old: AttemptRow) -> Any:
+        """The commit that a revision was made of, if an attempt remembers it."""
+        with self.opened.existing_store.reading() as tx:
+            session = tx.get_session(old.session_id)
+            for one in tx.list_attempts(project_id=session.project_id, limit=1000):
+                commit = decode(one.attempt.options).get("commit")
+                if one.attempt.revision_id == row.id and commit:
+                    return commit
+        return None
 
     def show(self, plan: Plan) -> int:
         if self.as_json:
@@ -142,6 +174,9 @@ class Retry:
         plan: Plan,
     ) -> int:
         options = decode(old.options)
+        if options.pop("commit", None) and (commit := self.commit_of(row, old)):
+            options["commit"] = commit
+            self.directory = commit.get("tree") or self.directory
         options[PROJECT_PARAMS] = merge(options.get(PROJECT_PARAMS, {}), given)
         wanted = Submission(
             workflow=workflow,
@@ -164,5 +199,8 @@ class Retry:
             reused = sum(1 for one in plan.choices if one.action == "reuse")
             return f"{session.workflow}: attempt {attempt.id} retries attempt {old.id}, {reused} tasks reused"
 
-        runner = make_runner(self.opened, revision_of(self.opened, row), row.project_id, slots=self.max_task_threads)
+        revision = revision_of(self.opened, row)
+        if self.directory:
+            revision = revision._replace(directory=self.directory)
+        runner = make_runner(self.opened, revision, row.project_id, slots=self.max_task_threads)
         return run_to_end(runner, wanted, guard, first_line, as_json=self.as_json)

@@ -58,8 +58,11 @@ def current_revision(opened: Opened) -> tuple[str, dict[str, Any]]:
 
 def store_revision(tx: Tx, opened: Opened, digest: str, manifest: Mapping[str, Any]) -> RevisionRow:
     project = tx.ensure_project(opened.project_name)
-    text = json.dumps(manifest, separators=(",", ":"), ensure_ascii=False)
-    return tx.ensure_revision(project.id, digest, text)
+    return tx.ensure_revision(project.id, digest, manifest_text(manifest))
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    return json.dumps(manifest, separators=(",", ":"), ensure_ascii=False)
 
 
 def revision_of(opened: Opened, row: RevisionRow, attempt: AttemptRow | None = None) -> Revision:

@@ -239,3 +239,45 @@ def test_why_a_workflow_does_not_run(scheduled, daemon):
     scheduled.run("unpause", "--all", code=4)
     assert json.loads(scheduled.run("why", "w", "--json").out)
     stop(process)
+
+
+# -- retrying what a daemon ran
+
+
+def test_an_attempt_of_a_folders_project_is_retried_with_its_files_as_they_are_now(project, daemon):
+    project.write("etl/w.dig", "schedule: {seconds_interval>: 1, overlap: skip}\n+a:\n  sh>: ./a.sh\n")
+    project.write("etl/a.sh", "echo broken >> $OUTSIDE/ran; exit 1\n").chmod(0o755)
+    project.write("other/v.dig", "+a: {echo>: x}\n")
+    process = daemon()
+    while not project.ran():
+        assert process.poll() is None
+    stop(process)
+    project.write("etl/a.sh", "echo mended >> $OUTSIDE/ran\n").chmod(0o755)
+    project.run("retry", "1")
+    assert project.ran()[-1] == "mended"
+
+
+def test_an_attempt_of_a_commit_is_retried_on_the_commit_that_was_taken_over_last(project, daemon):
+    def git(*words: str) -> None:
+        subprocess.run(
+            ["git", "-c", "user.name=A", "-c", "user.email=a@example.com", *words],
+            cwd=project.outside / "repo", check=True, capture_output=True,
+        )  # fmt: skip
+
+    repository = project.outside / "repo"
+    repository.mkdir()
+    text = "schedule: {seconds_interval>: 1, overlap: skip}\n+a:\n  sh>: echo one >> $OUTSIDE/ran; exit 1\n"
+    (repository / "w.dig").write_text(text)
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    process = daemon("--git", f"file://{repository}")
+    while not project.ran():
+        assert process.poll() is None
+    (repository / "w.dig").write_text(text.replace("one", "two").replace("exit 1", "true").replace("1,", "3600,"))
+    git("commit", "-qam", "second")
+    project.run("sync")
+    stop(process)
+    project.run("retry", "1")
+    assert project.ran()[-1] == "two"
+    assert project.run("retry", "1", "--keep-revision", code=1)
