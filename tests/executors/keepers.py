@@ -15,7 +15,7 @@ import pytest
 from dagrun.errors import TaskFailed
 from dagrun.executors import marks
 from dagrun.executors.kept import KeptExecutor
-from tests.executors.conftest import CENSOR, IDLE_SECONDS, LIMIT_SECONDS, await_true
+from tests.executors.conftest import CENSOR, IDLE_SECONDS, LIMIT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,8 +74,12 @@ def the_keeper(state: str) -> int:
 
 
 def kill_keeper(state: str) -> None:
-    os.kill(the_keeper(state), signal.SIGKILL)
-    await_true(lambda: not keepers(state))
+    """It is dead, and its sockets are closed."""
+    keeper = the_keeper(state)
+    ended = os.pidfd_open(keeper)
+    os.kill(keeper, signal.SIGKILL)
+    assert select.select([ended], [], [], LIMIT_SECONDS)[0]
+    os.close(ended)
 
 
 def await_readable(executor: KeptExecutor, handle) -> None:
