@@ -56,6 +56,7 @@ from dagrun.store.base import AttemptRow, Tx
     "-g", "--goal", metavar="+TASK", help="Run this task, and what it needs if that isn't done; nothing else."
 )
 @click.option("-e", "--end", metavar="+TASK", help="Don't run this task and what follows.")
+@click.option("--priority", type=click.IntRange(0, 9), help="Before others that wait for slots; 9 is the highest.")
 @click.option("--in-place", is_flag=True, help="Run tasks in the project directory itself.")
 @click.option("-d", "--dry-run", is_flag=True, help="Show what would run; run and record nothing.")
 @click.option("-E", "--show-params", is_flag=True, help="Show the parameters of each task, with --dry-run.")
@@ -83,6 +84,7 @@ class Run:
     start: str | None
     goal: str | None
     end: str | None
+    priority: int | None
     in_place: bool
     dry_run: bool
     show_params: bool
@@ -218,6 +220,8 @@ class Run:
         options: dict[str, Any] = {PROJECT_PARAMS: self.given, "task_limit": TASK_LIMIT}
         if self.in_place:
             options["workspace"] = "project"
+        if self.priority is not None:
+            options["priority"] = self.priority
         plan = None
         if before is not None or self.selects:
             plan = plan_for_run(self.opened, workflow, row, before, self.given, self)

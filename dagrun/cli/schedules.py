@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from datetime import tzinfo
 from heapq import merge
 from itertools import islice
 from typing import Any
@@ -15,7 +16,7 @@ from dagrun.cli.opened import Opened, json_option, open_here, print_json, projec
 from dagrun.cli.scheduled import Found, find, instant
 from dagrun.cli.table import print_table
 from dagrun.cli.times import iso, short
-from dagrun.core.schedule import END
+from dagrun.core.schedule import END, Schedule
 from dagrun.core.session import format_time
 from dagrun.core.workflow import Workflow
 from dagrun.core.zone import zone
@@ -103,7 +104,7 @@ def schedule_object(one: Found) -> dict[str, Any]:
 
 
 def show_next(opened: Opened, name: str | None, count: int, start: str | None, *, as_json: bool) -> None:
-    runs = [runs_of(workflow, start) for workflow in workflows(opened, name)]
+    runs = [runs_of(workflow, start) for workflow in workflows(opened, name)] or stored_runs(opened, name, start)
     found = list(islice(merge(*runs), count))
     if as_json:
         print_json([
@@ -131,22 +132,36 @@ def workflows(opened: Opened, name: str | None) -> list[Workflow]:
             names.append(label + workflow.name)
             if name in (None, workflow.name, label + workflow.name) and workflow.schedule is not None:
                 found.append(workflow)
-    if name is not None and not found:
+    if name is not None and not found and (names or not has_state(opened)):
         hint = "it has no schedule" if any(known.rpartition("/")[2] == name for known in names) else None
         raise NotFound("schedule", name, names, hint=hint)
     return found
 
 
-def runs_of(workflow: Workflow, start: str | None) -> Iterator[tuple[int, str, str, str]]:
-    """(run time, workflow, session time, run time), by run time."""
+Run = tuple[int, str, str, str]  # run time, workflow, session time, run time
+
+
+def runs_of(workflow: Workflow, start: str | None) -> Iterator[Run]:
+    """By run time."""
     place = zone(workflow.timezone)
-    at = time.time_ns() // 1000 if start is None else instant(start, place, "--from")
+    return merge(*(runs(workflow.name, one.schedule, place, start) for one in schedules_of(workflow)))
 
-    def runs(schedule: Any) -> Iterator[tuple[int, str, str, str]]:
-        slot = schedule.first_at(at)
-        while slot.session_time != END:
-            times = (format_time(slot.session_time, place), format_time(slot.run_time, place))
-            yield slot.run_time, workflow.name, *times
-            slot = schedule.next_after(slot.session_time)
 
-    return merge(*(runs(one.schedule) for one in schedules_of(workflow)))
+def stored_runs(opened: Opened, name: str | None, start: str | None) -> list[Iterator[Run]]:
+    """Where the files aren't here but in git: as the daemon took them over last."""
+    if not has_state(opened):
+        return []
+    with opened.existing_store.reading() as tx:
+        found = find(tx, name)
+    return [runs(one.row.workflow, one.planned.schedule, one.place, start) for one in found]
+
+
+def has_state(opened: Opened) -> bool:
+    return opened.database is not None or os.path.exists(os.path.join(opened.state_dir, "state.db"))
+
+
+def runs(name: str, schedule: Schedule, place: tzinfo, start: str | None) -> Iterator[Run]:
+    slot = schedule.first_at(time.time_ns() // 1000 if start is None else instant(start, place, "--from"))
+    while slot.session_time != END:
+        yield slot.run_time, name, format_time(slot.session_time, place), format_time(slot.run_time, place)
+        slot = schedule.next_after(slot.session_time)

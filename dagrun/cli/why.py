@@ -7,17 +7,21 @@ import time
 import click
 
 from dagrun.cli.opened import Opened, find_attempt, json_option, open_here, print_json, project_options
-from dagrun.cli.running import revision_of
+from dagrun.cli.pools import name_of
+from dagrun.cli.running import gates_of, revision_of
 from dagrun.cli.scheduled import Found, find
 from dagrun.cli.times import short
 from dagrun.core.decide import seconds
 from dagrun.core.schedule import END
 from dagrun.core.session import format_time
+from dagrun.core.tree import Task, TaskTree
+from dagrun.core.uses import LOCK, WHOLE, takers, use_of
 from dagrun.core.why import chain
+from dagrun.engine.gates import Gates
 from dagrun.engine.owners import daemon_is_alive, describe, is_alive, is_of_daemon
 from dagrun.engine.rows import decode, load_tree
 from dagrun.engine.waiting_room import KEY, is_queued
-from dagrun.errors import NotFound
+from dagrun.errors import NotFound, TaskFailed
 from dagrun.store.base import AttemptRow, QueueRow, Tx
 
 
@@ -103,7 +107,29 @@ def of_attempt(tx: Tx, opened: Opened, row: AttemptRow, task: str | None) -> lis
             raise NotFound("task", task, [one.full_name for one in tree.tasks])
         start = next((one for one in found if one.full_name in (task, f"+{session.workflow}{task}")), found[0])
     parent = decode(row.options).get("parent", 0)
-    return chain(tree, start, time.time_ns() // 1000, pause_of(tx, row.id, parent))
+    gates = gates_of(opened)
+
+    def gate(task: Task) -> str | None:
+        try:
+            return gate_of(tx, gates, row, session.workflow, tree, task)
+        except TaskFailed:  # a pool or a rate of other settings than ours
+            return None
+
+    return chain(tree, start, time.time_ns() // 1000, pause_of(tx, row.id, parent), gate)
+
+
+def gate_of(tx: Tx, gates: Gates, row: AttemptRow, workflow: str, tree: TaskTree, task: Task) -> str | None:
+    """The pool without room for the task, or the rate that it waits for."""
+    for one in takers(tree, task):
+        for name, amount in (use.pools if (use := use_of(one.spec.config)) else {}).items():
+            held = [hold for hold in tx.list_holds(name) if (hold.attempt_id, hold.idx) != (row.id, one.index)]
+            used, size = sum(hold.amount for hold in held), gates.size(tx, name)
+            if used + amount > size:
+                holders = ", ".join(name_of(tx, hold) for hold in held)
+                kind = "lock" if name.startswith(LOCK) else "pool"
+                return f"waits for the {kind} {name} ({used / WHOLE:g}/{size / WHOLE:g} held by {holders})"
+    due = gates.rate_due(tx, task, workflow)
+    return f"waits for its _rate, {seconds(max(0, due - tx.now))} more" if due is not None else None
 
 
 def queued(tx: Tx, row: AttemptRow, opened: Opened) -> list[str]:

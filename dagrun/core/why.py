@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dagrun.core.decide import seconds
 from dagrun.core.state import (
@@ -23,12 +23,19 @@ from dagrun.core.tree import Task, TaskTree
 FINAL = {SUCCESS: "succeeded", ERROR: "failed", GROUP_ERROR: "failed", CANCELED: "was killed"}
 
 
-def chain(tree: TaskTree, task: Task, now: int, paused: str | None) -> list[str]:
-    """The sentence about the task, then one for each blocker, up to those that are at work or due."""
+def chain(
+    tree: TaskTree, task: Task, now: int, paused: str | None, gate: Callable[[Task], str | None] = lambda _: None
+) -> list[str]:
+    """The sentence about the task, then one for each blocker, up to those that are at work or due. `gate` says which pool
+    or rate keeps a ready task from starting.
+    """
     found: list[str] = []
     seen: set[int] = set()
     while task.index not in seen:
         seen.add(task.index)
+        if task.state == READY and not paused and (text := gate(task)) is not None:
+            found.append(f"{task.full_name} {text}")
+            break
         text, blocker = sentence(tree, task, now, paused)
         found.append(f"{task.full_name} {text}")
         if blocker is None:

@@ -248,10 +248,9 @@ class Worker:
         attempt.due = due
         if turn.look_again is not None:
             heappush(self.dues, (turn.look_again, attempt.id))
-        if turn.waits:
-            self.for_pools.add(attempt.id)
-            return
-        self.for_pools.discard(attempt.id)
+        (self.for_pools.add if turn.waits else self.for_pools.discard)(attempt.id)
+        if (turn.waits or turn.look_again is not None) and len(self.tries) < self.slots:
+            return  # what is left waits for a pool or a rate, not for a slot
         if turn.tree.ready and turn.tree.claimable(1) and not self.pauses.hold(attempt, self.attempts):
             self.hungry.add(attempt.id, self.now(), attempt.priority)
 

@@ -204,7 +204,7 @@ def test_a_paused_attempt_starts_nothing_more_and_goes_on_when_it_is_told_to(pro
     project.write("w.dig", f"{HOLD}+b:\n  sh>: echo b >> $OUTSIDE/ran\n")
     run = begun(project)
     project.run("pause", "last", "--reason", "lunch")
-    assert "attempt 1 is paused already" in project.run("pause", "1", code=4).err
+    assert "it is paused already" in project.run("pause", "1", code=4).err
     (project.outside / "open").touch()
     while "ready" not in {task["state"] for task in project.json("tasks", "last")}:
         assert run.poll() is None
@@ -213,3 +213,30 @@ def test_a_paused_attempt_starts_nothing_more_and_goes_on_when_it_is_told_to(pro
     project.run("unpause", "1")
     assert run.wait(30) == 0
     assert project.ran()[-1] == "b"
+
+
+def test_why_names_the_pool_and_who_holds_it(project):
+    project.write(
+        "w.dig",
+        f'_parallel: true\n+a:\n  _use: {{"lock:x": 1}}\n{HOLD[4:]}+b:\n  _use: {{"lock:x": 1}}\n  sh>: "true"\n',
+    )
+    run = begun(project)
+    assert project.run("why", "last", "+b").out.strip().endswith("+w+b waits for the lock lock:x (1/1 held by #1 +w+a)")
+    (holder,) = project.json("pools")[0]["holders"]
+    assert (holder["attempt"], holder["task"], holder["amount"]) == (1, "+w+a", 1.0)
+    (project.outside / "open").touch()
+    assert run.wait(30) == 0
+
+
+def test_why_a_task_waits_for_its_rate(project):
+    texts = "_parallel: true\n+a:\n  _rate: r\n  sh>: 'true'\n+b:\n  _rate: r\n  sh>: 'true'\n"
+    project.write("v.dig", texts)
+    home = project.home / ".config" / "dagrun"
+    home.mkdir(parents=True)
+    (home / "config.toml").write_text('[rates]\nr = "1/1h"\n')
+    run = project.start("run", "v", stderr=subprocess.DEVNULL)
+    while "success" not in project.run("tasks", "last", code=None).out:
+        assert run.poll() is None
+    assert "waits for its _rate, " in project.run("why", "last", "+b").out
+    project.run("kill", "last")
+    assert run.wait(30) == 6

@@ -281,3 +281,14 @@ def test_an_attempt_of_a_commit_is_retried_on_the_commit_that_was_taken_over_las
     project.run("retry", "1")
     assert project.ran()[-1] == "two"
     assert project.run("retry", "1", "--keep-revision", code=1)
+
+
+def test_a_backfill_is_paused_and_killed_as_one(scheduled, daemon):
+    scheduled.run("backfill", "w", "2026-03-01..2026-03-03", "--name", "b1")
+    scheduled.run("pause", "--backfill", "b1")
+    daemon()
+    assert "is paused since" in scheduled.run("why", "1").out
+    scheduled.run("kill", "--backfill", "b1")
+    assert [one["state"] for one in scheduled.json("attempts")] == ["canceled"] * 3
+    assert scheduled.ran() == []
+    assert "backfill not found: b1" in scheduled.run("kill", "--backfill", "b1", code=3).err
