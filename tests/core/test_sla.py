@@ -168,3 +168,56 @@ def test_the_tasks_of_an_alarm_during_the_pause_of_the_root_hold_the_next_round_
     assert (alert.full_name, again.full_name, run.tree.root.state) == ("+w^sla^alert", "+w+a", "planned")
     run.finish(alert)
     assert run.tree.root.state == "success"
+
+
+# -- alarms of our own (features F35, F36)
+
+
+def own(sla: dict[str, Any], usual: int | None = None) -> Alarm | None:
+    text = text_of({"sla": sla, "+a": OK})
+    return alarm_of(compile_workflow("w", load(text, "w.dig", None)), microseconds(datetime.fromisoformat(NOON)), usual)
+
+
+@pytest.mark.parametrize(
+    ("sla", "minutes"),
+    [
+        ({"finish_by": "13:30"}, 90),
+        ({"within": "2h"}, 120),
+        ({"within": "2h", "finish_by": "13:30"}, 90),
+        ({"duration": "01:00", "within": "2h"}, 60),
+        ({"longer_than": "2x_usual"}, 20),
+        ({"longer_than": "1.5x_usual"}, 15),
+        ({"longer_than": "+10m"}, 20),
+        ({"longer_than": "2x_usual", "within": "5m"}, 5),
+    ],
+)
+def test_the_first_of_the_alarms_counts(sla, minutes):
+    found = own(sla, usual=600_000_000)
+    assert found is not None
+    assert found.at - microseconds(datetime.fromisoformat(NOON)) == minutes * 60_000_000
+
+
+def test_an_alarm_about_the_usual_length_needs_to_know_it():
+    assert own({"longer_than": "2x_usual"}) is None
+    found = own({"longer_than": "2x_usual", "within": "1h"})
+    assert found is not None and found.at - microseconds(datetime.fromisoformat(NOON)) == 3_600_000_000
+
+
+def test_a_limit_of_the_start_alone_rings_nothing_in_the_attempt():
+    assert own({"start_within": "10m"}) is None
+
+
+def test_tasks_may_stand_in_do_and_kill_is_an_option():
+    found = own({"within": "1h", "kill": True, "alert": False, "do": {"+tell": OK}})
+    assert found is not None
+    assert (found.kill, found.alert, dict(found.tasks)) == (True, False, {"+tell": OK})
+
+
+@pytest.mark.parametrize(
+    "sla",
+    [{"within": "soon"}, {"finish_by": "7"}, {"longer_than": "twice"}, {"longer_than": "+x"}, {"start_within": []}],
+)
+def test_an_alarm_of_our_own_that_can_not_be_read_is_refused(sla):
+    with pytest.raises(WorkflowError) as refused:
+        own(sla)
+    assert refused.value.kind == "bad_option"
