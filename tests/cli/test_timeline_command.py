@@ -170,6 +170,7 @@ def test_the_timeline_of_a_dead_process_ends_with_its_last_sign_of_life(project,
     shown = project.run("timeline", "last")
     assert "attempt 1, lost" in shown.out
     assert "the process that ran it is dead; to go on: dagrun retry 1" in shown.err
+    (project.outside / "hold").write_text("")  # its task was still waiting for this
 
 
 def test_what_a_retry_reused_has_no_bar(project):
