@@ -26,6 +26,7 @@ demo: $(READY) ## run an example and show what came out
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## run the tests (under 3 minutes on 2 cores)
+	@$(BIN)/python -m compileall -q dagrun operators  # hundreds of tests start the program, which must not compile itself
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak"
 
 soak: $(READY) ## run the slow tests
