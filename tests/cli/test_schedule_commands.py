@@ -244,13 +244,18 @@ def test_why_a_workflow_does_not_run(scheduled, daemon):
 # -- retrying what a daemon ran
 
 
+def done(project, process) -> None:
+    """The first attempt has ended, with its alert."""
+    while not [one for one in project.json("attempts") if one["id"] == 1 and one["done"]]:
+        assert process.poll() is None
+
+
 def test_an_attempt_of_a_folders_project_is_retried_with_its_files_as_they_are_now(project, daemon):
     project.write("etl/w.dig", "schedule: {seconds_interval>: 1, overlap: skip}\n+a:\n  sh>: ./a.sh\n")
     project.write("etl/a.sh", "echo broken >> $OUTSIDE/ran; exit 1\n").chmod(0o755)
     project.write("other/v.dig", "+a: {echo>: x}\n")
     process = daemon()
-    while not project.ran():
-        assert process.poll() is None
+    done(project, process)
     stop(process)
     project.write("etl/a.sh", "echo mended >> $OUTSIDE/ran\n").chmod(0o755)
     project.run("retry", "1")
@@ -272,8 +277,7 @@ def test_an_attempt_of_a_commit_is_retried_on_the_commit_that_was_taken_over_las
     git("add", ".")
     git("commit", "-qm", "first")
     process = daemon("--git", f"file://{repository}")
-    while not project.ran():
-        assert process.poll() is None
+    done(project, process)
     (repository / "w.dig").write_text(text.replace("one", "two").replace("exit 1", "true").replace("1,", "3600,"))
     git("commit", "-qam", "second")
     project.run("sync")
