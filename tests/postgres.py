@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import os
 import subprocess
 import tempfile
 import warnings
 from functools import cache
 from typing import Any, NoReturn
 
-import pytest
+from tests.missing import give_up
 
 # The data are thrown away: nothing has to reach a disk.
 SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
@@ -96,7 +95,4 @@ def _watch(pid: int, directory: str) -> None:
 
 
 def _give_up(problem: str) -> NoReturn:
-    text = f"no PostgreSQL: {problem}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(text, pytrace=False)
-    pytest.skip(text)
+    give_up(f"no PostgreSQL: {problem}")

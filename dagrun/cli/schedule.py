@@ -32,7 +32,7 @@ from dagrun.engine.submit import TASK_LIMIT
 from dagrun.engine.workspace import Workspaces
 from dagrun.errors import NotFound
 from dagrun.executors.kept import KeptExecutor
-from dagrun.project.sources import LIST, Folder, Place, Several, git_source, name_of_url, read_list, tokens_of
+from dagrun.project.sources import LIST, Folder, Place, Several, Tokens, git_source, name_of_url, read_list
 from dagrun.secrets.scopes import LocalSecrets
 
 MASKER = "dagrun.secrets.mask:Masker"
@@ -123,7 +123,7 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing:
 
 def make_source(opened: Opened, options: dict[str, Any]) -> Folder | Several:
     top = opened.project_dir
-    tokens = tokens_of(opened.settings.values)
+    tokens = Tokens(LocalSecrets(opened.settings.values, os.environ).get, opened.settings.values)
     if options["url"]:
         name = name_of_url(options["url"])
         every = duration(options["every"], "--every")

@@ -16,8 +16,9 @@ from dagrun.cli.objects import commit_object
 from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
 from dagrun.engine.owners import daemon_process
 from dagrun.errors import Conflict, NotFound, UserError
-from dagrun.project.sources import LIST, Git, Several, facts_of, git_source, read_list, tokens_of
+from dagrun.project.sources import LIST, Git, Several, Tokens, facts_of, git_source, read_list
 from dagrun.project.synced import Status, read_status, wish
+from dagrun.secrets.scopes import LocalSecrets
 
 # What became of a project.
 TAKEN_OVER = "taken_over"
@@ -175,7 +176,7 @@ def fetch_without_daemon(opened: Opened, name: str | None) -> list[Synced]:
 
 def known_sources(opened: Opened) -> dict[str, Git]:
     """The repositories that `projects.yaml` lists, else those that the last daemon fetched."""
-    tokens = tokens_of(opened.settings.values)
+    tokens = Tokens(LocalSecrets(opened.settings.values, os.environ).get, opened.settings.values)
     listed = os.path.join(opened.project_dir, LIST)
     if os.path.exists(listed):
         several: Several = read_list(listed, opened.state_dir, tokens)

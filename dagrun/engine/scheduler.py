@@ -17,6 +17,7 @@ from dagrun.core.schedule import Slot
 from dagrun.core.session import SECOND, format_time
 from dagrun.core.sla import start_within
 from dagrun.core.workflow import Concurrency, Workflow
+from dagrun.core.zone import zone
 from dagrun.engine.backfill import LAST_EXECUTED, backfill_is_over
 from dagrun.engine.local import RUN_TIME, Local, Revision
 from dagrun.engine.rows import decode
@@ -82,7 +83,8 @@ class Scheduler:
         self.most = most
         self.opened_at = opened_at
         self.made: list[Made] = []
-        self.late: dict[int, set[int]] = {}  # of which sessions it was said that they start late, by schedule
+        self.queue_looked_at = 0
+        self.late: set[tuple[int, str, int]] = set()  # sessions of which it was said that they start late
         self.canceled: list[tuple[int, str]] = []
         self.said: list[str] = []
 
@@ -92,6 +94,9 @@ class Scheduler:
         self.start_queued()
         if more:
             return 0.0
+        if now >= self.queue_looked_at + IDLE_SECONDS * SECOND:
+            self.queue_looked_at = now
+            self.look_at_queued(now)
         with self.store.reading() as tx:
             dues = [due for project in self.projects.ids() if (due := tx.next_due_schedule(project)) is not None]
         return min([IDLE_SECONDS, *(max(0.0, (due - now) / SECOND) for due in dues)])
@@ -183,7 +188,7 @@ class Scheduler:
         else:
             decision = decide(one.policy, slot, following, active, now, live=live, most=self.most)
         name = f"{row.workflow}@{format_time(slot.session_time, one.schedule.place)}"
-        self.look_at_start(tx, row, slot, now, name)
+        self.look_at_start(tx, row.project_id, row.workflow, *slot, now)
         if isinstance(decision, Wait):
             self.wait(tx, row, decision, now)
             return
@@ -196,17 +201,32 @@ class Scheduler:
             row = row._replace(last_session=slot.session_time)
         tx.save_schedule(row)
 
-    def look_at_start(self, tx: Tx, row: ScheduleRow, slot: Slot, now: int, name: str) -> None:
-        """`sla: start_within`, also of a session that nobody made in time because no daemon ran."""
-        workflow = self.projects.workflow(row.project_id, row.workflow)
+    def look_at_start(self, tx: Tx, project_id: int, name: str, session_time: int, run_time: int, now: int) -> None:
+        """`sla: start_within`: of a session that waits, or that nobody made in time because no daemon ran."""
+        workflow = self.projects.workflow(project_id, name)
         limit = start_within(workflow)
-        if limit is not None and now > slot.run_time + limit and slot.session_time not in self.late.get(row.id, ()):
-            self.late[row.id] = {slot.session_time}
-            why = f"did not start within {seconds(limit)} of its time (sla), but {seconds(now - slot.run_time)} late"
-            self.said.append(f"{name} {why}")
-            if self.local.noticing is not None:
-                files = self.projects.revision(row.project_id).files
-                self.local.noticing.not_started(tx, workflow, files, row.project_id, slot.session_time, f"it {why}")
+        key = project_id, name, session_time
+        if limit is None or now <= run_time + limit or key in self.late:
+            return
+        self.late.add(key)
+        why = f"did not start within {seconds(limit)} of its time (sla), but {seconds(now - run_time)} late"
+        self.said.append(f"{name}@{format_time(session_time, zone(workflow.timezone))} {why}")
+        if self.local.noticing is not None:
+            files = self.projects.revision(project_id).files
+            self.local.noticing.not_started(tx, workflow, files, project_id, session_time, f"it {why}")
+
+    def look_at_queued(self, now: int) -> None:
+        """Sessions that wait in the queue."""
+        self.forget()
+        with self.store.transaction() as tx:
+            for entry in tx.list_queued():
+                if entry.project_id in self.projects.ids():
+                    row = tx.get_attempt(entry.attempt_id)
+                    run_time = decode(row.options).get(RUN_TIME)
+                    if run_time is not None:
+                        at = tx.get_session(row.session_id).session_time
+                        self.look_at_start(tx, entry.project_id, entry.workflow, at, run_time, now)
+        self.follow_up()
 
     def spread_until(self, row: ScheduleRow, one: Planned) -> int | None:
         if self.opened_at is None or row.planned_run > self.opened_at - MISSED or row.note:

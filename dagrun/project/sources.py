@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -278,7 +278,7 @@ class Several:
             source.close()
 
 
-def read_list(path: str, state_dir: str, tokens: Mapping[str, str]) -> Several:
+def read_list(path: str, state_dir: str, tokens: Tokens) -> Several:
     """The sources that `projects.yaml` names. Raises UserError, WorkflowError.
 
     projects:
@@ -294,7 +294,7 @@ def read_list(path: str, state_dir: str, tokens: Mapping[str, str]) -> Several:
     return Several([source_of(path, name, entry, top, state_dir, tokens) for name, entry in wanted.items()])
 
 
-def source_of(path: str, name: str, entry: Any, top: str, state_dir: str, tokens: Mapping[str, str]) -> Folder | Git:
+def source_of(path: str, name: str, entry: Any, top: str, state_dir: str, tokens: Tokens) -> Folder | Git:
     if not isinstance(entry, Mapping) or ("git" in entry) == ("dir" in entry):
         raise UserError(f"{path}: {name}: needs either git or dir\n  {name}: {{git: 'https://…', branch: main}}")
     unknown = [key for key in entry if key not in ("git", "dir", "branch", "path", "every")]
@@ -323,11 +323,16 @@ def git_source(
     return Git(name, url, os.path.join(state_dir, "git"), branch=branch, path=path, every=max(1.0, every), token=token)
 
 
-def tokens_of(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The passwords of repositories, by project: settings `git.<name>.token`."""
-    return {
-        key.split(".")[1]: value for key, value in settings.items() if key.startswith("git.") and key.endswith(".token")
-    }
+class Tokens(NamedTuple):
+    """The passwords of repositories, by project: the secret `git.<name>.token`, else the setting of that name."""
+
+    secret: Callable[[str], str | None]
+    settings: Mapping[str, Any]
+
+    def get(self, name: str) -> str | None:
+        key = f"git.{name}.token"
+        value: str | None = self.secret(key) or self.settings.get(key)
+        return value
 
 
 def name_of_url(url: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from dagrun.cli import invoke
 from dagrun.store.sql import open_store
+from tests import missing
 from tests.conformance.differences import DIFFERENT
 from tests.conformance.harness import Project, Result, operators_registered, write_files
 from tests.conformance.servers import Servers, judge_servers, servers_of
@@ -45,10 +44,7 @@ def operators_of_the_cases() -> Iterator[None]:
 
 def need(case: Mapping[str, Any]) -> None:
     for program in set(case.get("needs", ())) - STUBS:
-        if shutil.which(program) is None:
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"{case['id']} needs {program}, which is not installed")
-            pytest.skip(f"{program} is not installed")
+        missing.need(program)
 
 
 def fill(value: Any, project: Path, servers: Servers) -> Any:

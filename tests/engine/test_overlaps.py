@@ -137,3 +137,14 @@ def test_a_session_that_starts_too_late_is_told_of_once(site):
     site.scheduler.poll(START + HOUR + 60 * SECOND)
     late = [text for text in said if "did not start within" in text]
     assert late == ["w@2026-01-01T00:00:00+00:00 did not start within 10m of its time (sla), but 15m late"]
+
+
+def test_a_session_that_waits_in_the_queue_too_long_is_told_of_once(site):
+    said: list[str] = []
+    site.scheduler.say = said.append
+    begun(site, "  overlap: queue", "sla: {start_within: 10m}")
+    site.scheduler.poll(START + 4 * HOUR)
+    site.scheduler.poll(START + 5 * HOUR)
+    late = sorted({text.partition(" ")[0] for text in said if "did not start within" in text})
+    assert late == [f"w@2026-01-01T0{hour}:00:00+00:00" for hour in (1, 2, 3, 4)]
+    assert len([text for text in said if "T01:00" in text and "did not start within" in text]) == 1

@@ -24,6 +24,8 @@ from typing import Any
 
 import pytest
 
+from tests.missing import need
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name[0] not in "._")
 KEYS = {
@@ -60,9 +62,7 @@ def test_every_example_runs_to_its_stated_result(name, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     for step in steps_of(name):
-        missing = [program for program in step.get("needs", ()) if shutil.which(program) is None]
-        if missing:
-            pytest.skip(f"needs {', '.join(missing)}")
+        need(*step.get("needs", ()))
         for source, target in step.get("copy", {}).items():
             shutil.copyfile(project / source, project / target)
         check(step, dagrun(step, project, home))

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.project import SESSION, Project
+from tests.missing import give_up
 
 DISK = "1m"
 # It writes until nothing more fits, once.
@@ -40,7 +41,7 @@ def small_disk(project: Project, place: Path) -> Iterator[None]:
     if mounted.returncode:
         refused = os.geteuid() != 0 or "permission denied" in mounted.stderr.lower()
         assert refused, mounted.stderr
-        pytest.skip("no small disk: mounting a tmpfs is not permitted here; only limits of file sizes are tested")
+        give_up("no small disk: mounting a tmpfs is not permitted here; only limits of file sizes are tested")
     try:
         yield
     finally:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from dagrun.plugins.operator import Succeeded, TryFile
 from dagrun.plugins.testing import context
 from dagrun_operators.rb import Rb
+from tests.missing import need
 
-pytestmark = pytest.mark.skipif(shutil.which("ruby") is None, reason="needs ruby")
+
+@pytest.fixture(autouse=True)
+def ruby():
+    need("ruby")
+
 
 TASKS = """
 class W
