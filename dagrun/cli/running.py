@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagrun.cli.noticing import AtEnd, noticing_of
@@ -26,8 +27,9 @@ from dagrun.engine.owners import daemon_is_alive, end_dead, is_alive, leftovers,
 from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.tries import try_log
 from dagrun.engine.workspace import Workspaces
-from dagrun.errors import NotFound, UserError
-from dagrun.executors.process import ProcessExecutor, sweep
+from dagrun.errors import NotFound, TaskFailed, UserError
+from dagrun.executors.choice import TRAVEL, Executors, Processes, reap, sweep
+from dagrun.executors.process import ProcessExecutor
 from dagrun.project.archive import Snapshot, snapshot
 from dagrun.project.loader import compile_file, workflow_file
 from dagrun.secrets.scopes import LocalSecrets
@@ -86,7 +88,7 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
     launcher = Launcher(
         store.id,
         opened.state_dir,
-        ProcessExecutor(masker),
+        executors_of(opened, ProcessExecutor(masker), output.said),
         Workspaces(opened.state_dir),
     )
     secrets = LocalSecrets(opened.settings.values, os.environ)
@@ -103,6 +105,14 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         noticing=noticing,
     )
     return Runner(opened, revision, project_id, output, local, AtEnd(opened, noticing, project_id, output.said))
+
+
+def executors_of(opened: Opened, processes: Processes, say: Callable[[str], None]) -> Executors:
+    """Processes, and containers of the engine that DOCKER_HOST names."""
+    travel = opened.settings.values.get("docker.files", "auto")
+    if travel not in TRAVEL:
+        raise UserError(f"docker.files in the settings can't be {travel!r}; use {', '.join(TRAVEL)}")
+    return Executors(processes, opened.state_dir, masker=masker, say=say, travel=travel)
 
 
 def gates_of(opened: Opened) -> Gates:
@@ -163,6 +173,7 @@ def run_to_end(
     runner.output.said(first_line(attempt))
     with stopped_by_signals(runner.local):
         runner.local.run(runner.notices.beat)
+        runner.local.worker.launcher.executor.close()
     runner.output.close()
     tree = attempt.tree
     state_dir = runner.opened.state_dir
@@ -225,7 +236,12 @@ def end_dead_attempts(opened: Opened, say: Callable[[str], None]) -> None:
         with store.reading() as tx:
             live, newest = tx.live_attempts(), tx.newest_attempt()
         if newest is not None:
-            sweep_stale(opened.state_dir, {row.id for row in live}, newest.id)
+
+            def end(attempt: int) -> None:
+                with suppress(TaskFailed):  # the engine doesn't answer: they stay for the next time
+                    reap(opened.state_dir, f"{store.id}/{attempt}.")
+
+            sweep_stale(opened.state_dir, {row.id for row in live}, newest.id, end)
 
 
 def end_dead_runs(opened: Opened, store: Store, say: Callable[[str], None]) -> None:
@@ -249,6 +265,13 @@ def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], 
         )
         return
     witness = noticing_of(opened.settings).witness(workflow, revision.files)
-    found = end_dead(store, opened.state_dir, row, workflow, TASK_LIMIT, sweep, witness)
-    left = f", {found} of its processes were still there" if found else ""
+    try:
+        end = partial(sweep, place_of(row, opened.state_dir))
+        found = end_dead(store, opened.state_dir, row, workflow, TASK_LIMIT, end, witness)
+    except TaskFailed as problem:
+        say(
+            f"attempt {row.id} of {session.workflow} was left by a process that died, and what is left of it can't be ended: {problem}"
+        )
+        return
+    left = f", {found} of its commands were still there" if found else ""
     say(f"attempt {row.id} of {session.workflow} was left by a process that died: ended it{left}")

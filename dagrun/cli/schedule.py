@@ -16,7 +16,7 @@ import click
 
 from dagrun.cli.noticing import deadman_of, notices_of, noticing_of
 from dagrun.cli.opened import Opened, project_options
-from dagrun.cli.running import end_dead_runs, gates_of, schedule_params, slots_of
+from dagrun.cli.running import end_dead_runs, executors_of, gates_of, schedule_params, slots_of
 from dagrun.core.events import Move
 from dagrun.core.state import DONE, FAILED, SUCCESS
 from dagrun.core.tree import Task
@@ -83,6 +83,7 @@ def run(opened: Opened, options: dict[str, Any]) -> int:
             diary.said(f"{count} project{'s' if count != 1 else ''} in {opened.project_dir}, process {os.getpid()}")
             daemon.run()
         notices.finish(NOTICE_SECONDS)
+        daemon.local.worker.launcher.executor.close()
     finally:
         daemon.source.close()
     diary.said("stopped")
@@ -91,8 +92,9 @@ def run(opened: Opened, options: dict[str, Any]) -> int:
 
 def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing: Noticing) -> Any:
     store = opened.durable_store
-    executor = KeptExecutor(opened.state_dir, MASKER)
-    launcher = Launcher(store.id, opened.state_dir, executor, Workspaces(opened.state_dir))
+    kept = KeptExecutor(opened.state_dir, MASKER)
+    executors = executors_of(opened, kept, diary.said)
+    launcher = Launcher(store.id, opened.state_dir, executors, Workspaces(opened.state_dir))
     secrets = LocalSecrets(opened.settings.values, os.environ)
     local = Local(
         store,
@@ -116,7 +118,7 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing:
         make_source(opened, options),
         read=lambda place: read_checked(place, opened.state_dir, diary, catalog.candidate(place.name)),
         say=diary.said,
-        known_commands=executor.names,
+        known_commands=lambda: [*kept.names(), *executors.claims(store.id)],
         grace=duration(options["grace"], "--grace"),
     )
 

@@ -19,11 +19,11 @@ from dagrun.errors import TaskFailed, WorkflowError
 
 # In the order in which the definition is re-assembled (spec/language L20, L23); `_workspace` and `compat` are dagrun's.
 TOP_LEVEL_KEYS = (
-    "timezone", "_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace", "compat", "concurrency", "priority", "notify", "_use",
+    "timezone", "_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace", "compat", "concurrency", "priority", "notify", "_use", "_docker",
 )  # fmt: skip
 GROUP_KEYS = (
     "timezone", "schedule", "sla", "_parallel", "_background", "_after", "_error", "_check", "_retry", "_export",
-    "_secrets", "_needs", "_workspace", "_use",
+    "_secrets", "_needs", "_workspace", "_use", "_docker",
 )  # fmt: skip
 NOT_NULL_AT_TOP = ("schedule", "sla", "notify", "_error", "_check", "_retry", "_parallel")
 
@@ -120,7 +120,18 @@ def top_level(config: Map) -> Map:
             )  # fmt: skip
     ordered = Map(config.file, config.line, config.column)
     ordered.places = config.places
-    for key in ("_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace", "_use"):
+    for key in (
+        "_export",
+        "schedule",
+        "sla",
+        "_error",
+        "_check",
+        "_retry",
+        "_parallel",
+        "_workspace",
+        "_use",
+        "_docker",
+    ):
         if key in config:
             ordered[key] = config[key]
     ordered.update((key, value) for key, value in config.items() if key.startswith("+"))
@@ -191,7 +202,7 @@ class Compiler:
             name=name,
             operator=is_operator,
             config={key: item for key, item in config.items() if key not in taken and not key.startswith("+")},
-            export=map_option(config, "_export", full_name, place),
+            export=exported(config, is_operator, full_name, place),
             data=data,
             error=self.special(config, "_error", full_name, place),
             check=special_map(config, "_check", full_name, place, strict=is_operator),
@@ -344,6 +355,12 @@ def map_option(config: Mapping[str, Any], key: str, full_name: str, place: Place
     return value
 
 
+def exported(config: Mapping[str, Any], is_operator: bool, full_name: str, place: Place) -> Mapping[str, Any]:
+    """`_export`; and a group's `_docker`, which is that of all tasks below it (features F80)."""
+    export = map_option(config, "_export", full_name, place)
+    return export if is_operator or "_docker" not in config else {**export, "_docker": config["_docker"]}
+
+
 def special_map(
     config: Mapping[str, Any], key: str, full_name: str, place: Place, *, strict: bool
 ) -> Mapping[str, Any] | None:
@@ -397,13 +414,7 @@ def parallel_of(value: Any, full_name: str, place: Place) -> Parallel:
     except TaskFailed as problem:
         fail(problem.kind, f"_parallel: {problem.message}", full_name, place,
              hint="use true, {limit: 4} or {slots: 4}; on a group it can't be a ${…}")  # fmt: skip
-    fail(
-        "bad_parallel",
-        f"_parallel can't be {value!r}",
-        full_name,
-        place,
-        hint="use true, {limit: 4} or {slots: 4}",
-    )
+    fail("bad_parallel", f"_parallel can't be {value!r}", full_name, place, hint="use true, {limit: 4} or {slots: 4}")
 
 
 def check_task_name(name: str, config: Mapping[str, Any], place: Place | None, full_name: str) -> None:

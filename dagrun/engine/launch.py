@@ -21,6 +21,7 @@ from dagrun.engine.attempt import Attempt
 from dagrun.engine.task import Call, Limits
 from dagrun.engine.workspace import Workspace, Workspaces, inside
 from dagrun.errors import TaskFailed
+from dagrun.executors.marks import MARK
 from dagrun.plugins.executor import Exit, Launch
 from dagrun.plugins.operator import Command, TryFile
 from dagrun.protocols import Protocol
@@ -34,6 +35,8 @@ class ProcessLike(Protocol):
     """The executor as the worker drives it: one thread, one selector (see executors/process.py)."""
 
     def start(self, launch: Launch) -> Mapping[str, Any]: ...
+    def adopt(self, launch: Launch) -> Mapping[str, Any]: ...
+    def close(self) -> None: ...
     def fileno(self, handle: Mapping[str, Any]) -> int | None: ...
     def poll(self, handle: Mapping[str, Any]) -> Exit | None: ...
     def stop(self, handle: Mapping[str, Any], grace: float, number: int = ...) -> None: ...
@@ -110,13 +113,6 @@ class Launcher:
 
     def start(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Mapping[str, Any]:
         """Raises TaskFailed when it can't be started."""
-        if command.image is not None:
-            raise TaskFailed(
-                "a task with docker: needs the Docker executor, which this version of dagrun does not have; "
-                "it is not run on this machine instead. Take docker: away to run it here",
-                "bad_option",
-                "config",
-            )
         for name in prepared.workspace.kept.difference(command.files):
             os.unlink(f"{prepared.io}/{name}")
         prepared.workspace.kept.clear()
@@ -125,27 +121,44 @@ class Launcher:
             prepared.written.add(name)
         prepared.has_secrets = prepared.has_secrets or bool(command.secrets or masked)
         prepared.commands += 1
-        handle = self.executor.start(
-            Launch(
-                name=prepared.command_name,
-                argv=[place(word, prepared.io) for word in command.argv],
-                environment=self.environment(prepared, command),
-                directory=prepared.directory,
-                log=log,
-                durable=False,  # who finds a dead owner's tries looks for their mark (owners.py)
-                mask=tuple(dict.fromkeys((*command.secrets, *masked))),
-            )
-        )
+        handle = self.executor.start(self.launch_of(prepared, command, log, masked))
         prepared.process = handle.get("pid")
         return handle
 
+    def adopt(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Mapping[str, Any]:
+        """The newest command of the try was started by an earlier process."""
+        return self.executor.adopt(self.launch_of(prepared, command, log, masked))
+
+    def launch_of(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Launch:
+        launch = Launch(
+            name=prepared.command_name,
+            argv=[place(word, prepared.io) for word in command.argv],
+            environment=self.environment(prepared, command),
+            directory=prepared.directory,
+            log=log,
+            durable=False,  # who finds a dead owner's tries looks for their mark (owners.py)
+            mask=tuple(dict.fromkeys((*command.secrets, *masked))),
+        )
+        if command.image is None:
+            return launch
+        attempt, project = prepared.attempt, prepared.workspace.project
+        linked = [path for path, entry in attempt.manifest.items() if entry[0] not in ("file", "link")]
+        return launch._replace(
+            image=command.image,
+            workspace=project,
+            io=prepared.io,
+            links=() if project == attempt.project_dir else [f"{attempt.project_dir}/{path}" for path in linked],
+            task=prepared.task_name,
+            project_id=attempt.session.project_id,
+        )
+
     def environment(self, prepared: Prepared, command: Command) -> dict[str, str]:
-        """Dagrun's own, the command's on top."""
-        environment = self.own_environment.copy()
+        """Dagrun's own, the command's on top; a container has one of its own."""
+        environment = {MARK: prepared.command_name} if command.image is not None else self.own_environment.copy()
         for name, word in command.environment.items():
             environment[name] = word if word.__class__ is str else place(word, prepared.io)
         environment["DAGRUN_TMP"] = prepared.workspace.tmp
-        if command.workdir_on_path:
+        if command.workdir_on_path and command.image is None:
             environment["PATH"] = f"{environment.get('PATH', os.defpath)}:{prepared.directory}"
         return environment
 

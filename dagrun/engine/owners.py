@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from dagrun.engine.rows import decode
 from dagrun.engine.turn import Live, take_turn
 from dagrun.engine.workspace import sweep_work, working
 from dagrun.errors import Conflict
+from dagrun.executors.choice import claimed
 from dagrun.store.base import AttemptRow, PastRow, Store
 
 if TYPE_CHECKING:
@@ -91,22 +92,26 @@ def is_locked(path: str) -> bool:
     return False
 
 
-def sweep_stale(state_dir: str, live: set[int], newest: int) -> None:
+def sweep_stale(state_dir: str, live: set[int], newest: int, reap: Callable[[int], object] = int) -> None:
     """Remove the directories and locks of attempts that are done: their process died before it could.
 
-    Attempts above `newest`, the last one that was seen in the store, may be about to begin.
+    Attempts above `newest`, the last one that was seen in the store, may be about to begin. `reap` removes the containers
+    of one.
     """
     for attempt in leftovers(state_dir) - live:
         if attempt <= newest:
             with suppress(Conflict):  # its process is about to remove them itself
                 lock = Ownership(state_dir, attempt)
-                sweep_work(state_dir, attempt)
-                lock.release()
+                try:
+                    reap(attempt)
+                    sweep_work(state_dir, attempt)
+                finally:
+                    lock.release()
 
 
 def leftovers(state_dir: str) -> set[int]:
-    """The attempts that have directories or a lock."""
-    names = working(state_dir)
+    """The attempts that have directories, containers or a lock."""
+    names = [*working(state_dir), *claimed(state_dir)]
     with suppress(FileNotFoundError):  # a daemon's attempts have no locks
         names += os.listdir(os.path.join(state_dir, "run"))
     return {int(number) for number in (name.partition(".")[0] for name in names) if number.isdecimal()}
@@ -130,7 +135,7 @@ def end_dead(
     row: AttemptRow,
     workflow: Workflow,
     task_limit: int,
-    sweep: Callable[[str], list[int]],
+    sweep: Callable[[str], Sequence[object]],
     witness: Witness | None = None,
 ) -> int:
     """End what is left of an attempt whose process is dead; returns the number of processes that were still alive.

@@ -80,11 +80,13 @@ def resume(worker: Worker, attempt: Attempt, task: Task, started_at: int, known:
     if held.call is None or prepared is None or prepared.commands == 0:
         begin_anew(worker, held)
         return
+    command = Command(())
     if held.call.hosted:  # its program and the commands that it asks for take turns
-        held.call.command = Command(()) if prepared.commands % 2 == 0 else None
+        held.call.command = command if prepared.commands % 2 == 0 else None
     else:
-        calls.run(held.call)  # for the secrets that its output may hold
-    worker.watch(held, {"try": prepared.command_name})
+        found = calls.run(held.call)  # for the secrets that its output may hold
+        command = found if isinstance(found, Command) else command
+    worker.watch(held, worker.launcher.adopt(prepared, command, held.log, held.masked))
 
 
 def end_unknown(worker: Worker, name: str) -> None:

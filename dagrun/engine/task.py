@@ -327,3 +327,8 @@ def out_of_time(call: Call) -> Failure:
     limit = call.limits.timeout or 0
     problem = TaskFailed(f"the task did not end within its _timeout of {limit:g} s", "timed_out", "runtime")
     return failure(call.task, problem, call.retry)
+
+
+def out_of_memory(call: Call) -> Failure:
+    text = "the container ran out of memory and was killed; give it more, with docker: {mem: …} or run_options: [-m, …]"
+    return failure(call.task, TaskFailed(text, "oom", "runtime"), call.retry)

@@ -1,5 +1,4 @@
 """The worker: takes turns, runs the tasks that it claims, and watches their commands. One pass a call, one thread.
-
     poll()   collect what ended, take the turns that are due, start what was claimed; returns when to call again
 
 All commands are watched in one selector: a pidfd is readable when its process has ended. Tasks that end together are
@@ -407,6 +406,8 @@ class Worker:
             self.ended(held, calls.out_of_time(held.call))
         elif held.stopped:
             self.ended(held, Success())  # canceled: the result is dropped
+        elif found.oom:
+            self.ended(held, calls.out_of_memory(held.call))
         else:
             end = Ended(found.exit_code, held.prepared.io)
             self.carry_on(held, if_full_says_so(calls.after_command(held.call, end, self.now()), held.prepared.io))

@@ -24,8 +24,15 @@ class Launch(NamedTuple):
     directory: str  # the working directory
     log: str  # path of the try's log file: both output streams are appended to it
     mask: Sequence[str] = ()  # values that must never reach the log
-    image: Mapping[str, Any] | None = None
     durable: bool = True  # the handle must find the process again from another dagrun
+    image: Mapping[str, Any] | None = (
+        None  # the container it is to run in; `environment` is only the command's own then
+    )
+    workspace: str = ""  # directories that a container has to see: the project's files,
+    io: str = ""  # the try's own files,
+    links: Sequence[str] = ()  # and where links in the workspace lead to
+    task: str = ""  # its full name
+    project_id: int = 0
 
 
 class Exit(NamedTuple):
@@ -34,6 +41,7 @@ class Exit(NamedTuple):
     exit_code: int  # 128 + N for signal N
     peak_memory: int | None = None
     cpu_seconds: float | None = None
+    oom: bool = False  # it was ended because it wanted more memory than it was allowed
 
 
 class Executor(Protocol):

@@ -21,7 +21,7 @@ from dagrun.protocols import Protocol
 
 __all__ = [
     "Again", "Child", "Command", "Ended", "Operator", "OperatorFactory", "Params", "Result", "Subtask",
-    "Subtasks", "Succeeded", "TaskContext", "TaskFailed", "TryFile", "json_text", "mark_templates",
+    "Subtasks", "Succeeded", "TaskContext", "TaskFailed", "TryFile", "docker_options", "json_text", "mark_templates",
 ]  # fmt: skip
 
 
@@ -190,6 +190,17 @@ class Operator:
 
     def cancel(self, task: TaskContext) -> None:
         """End remote work that the memo names."""
+
+
+def docker_options(params: Params) -> dict[str, Any] | None:
+    """The container that a task asks for: `_docker` (features F80) or `docker` (spec/operators 4.3), None without one.
+
+    `_docker: IMAGE` is short for `_docker: {image: IMAGE}`.
+    """
+    own = params.get("_docker")
+    if own is None:
+        return params.optional_map("docker") or None
+    return ({"image": own} if isinstance(own, str) else params.optional_map("_docker")) or None
 
 
 OperatorFactory = Callable[[], Operator]

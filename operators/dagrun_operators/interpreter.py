@@ -11,7 +11,7 @@ import os
 import re
 import sys
 
-from dagrun.plugins.operator import Params, TaskContext, TaskFailed
+from dagrun.plugins.operator import Params, TaskContext, TaskFailed, docker_options
 
 VERSION = re.compile(r"\d+(\.\d+)*\Z")
 
@@ -22,7 +22,7 @@ def python(task: TaskContext, params: Params) -> list[str]:
     if len(chosen) > 1:
         return chosen
     if not chosen:
-        return ["python"] if params.get("docker") else [default_python(task)]
+        return ["python"] if docker_options(params) else [default_python(task)]
     text = chosen[0]
     if text.startswith("venv:"):
         return [virtual_environment(task, text.removeprefix("venv:"))]

@@ -23,6 +23,7 @@ from dagrun.plugins.operator import (
     TaskContext,
     TaskFailed,
     TryFile,
+    docker_options,
 )
 from dagrun.plugins.secrets import resolve_secrets
 
@@ -82,7 +83,7 @@ def command(
         environment={**(environment or {}), **own, **CONTRACT},
         files={PARAMS_FILE: json.dumps(dict(params.items())), **files},
         secrets=tuple(dict.fromkeys(secrets.values)),
-        image=params.optional_map("docker") or None,
+        image=docker_options(params),
         workdir_on_path=workdir_on_path,
     )
 

@@ -1,0 +1,209 @@
+"""The Docker engine, by way of the official SDK. Its errors come out as failures of tasks, or as Unreachable.
+
+The SDK takes a tenth of a second to load: this module is imported with the first container.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import IO, Any, NamedTuple, cast
+
+import docker
+import requests
+import urllib3
+from docker.errors import APIError, DockerException
+from docker.errors import NotFound as NoSuchThing
+from docker.utils import kwargs_from_env, parse_repository_tag
+
+from dagrun.errors import TaskFailed
+
+_ANSWER_SECONDS = 60
+_REMOVAL_CONFLICT = 409  # somebody is removing it already
+_CHUNK_BYTES = 1 << 20
+_CONNECTIONS = 64  # that are kept open, of one a container
+
+
+class Unreachable(TaskFailed):
+    """No engine answers. Nobody knows what its containers do meanwhile."""
+
+    def __init__(self, where: str, problem: object) -> None:
+        super().__init__(
+            f"no Docker engine answers at {where}: {problem}\n"
+            "  start it (systemctl start docker), or set DOCKER_HOST to where it listens",
+            "engine_unreachable",
+            "runtime",
+            platform=True,
+        )
+
+
+class Gone(Exception):
+    """The engine doesn't know the container."""
+
+
+class State(NamedTuple):
+    """A container's state, as far as anybody asks."""
+
+    status: str  # created, running, paused, restarting, removing, exited, dead
+    exit_code: int
+    oom: bool
+    error: str
+    labels: Mapping[str, str]
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in ("exited", "dead")
+
+
+class Engine:
+    """One engine: that of DOCKER_HOST, else the one of this machine. Safe to be used by several threads."""
+
+    def __init__(self) -> None:
+        self.host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it sees our files under the same paths, as far as can be told from its address."""
+        return self.host.startswith(("unix://", "npipe://"))
+
+    @cached_property
+    def api(self) -> Any:
+        try:
+            settings = kwargs_from_env()
+            settings.setdefault("base_url", self.host)
+            return docker.APIClient(
+                version="auto",
+                timeout=_ANSWER_SECONDS,
+                max_pool_size=_CONNECTIONS,
+                use_ssh_client=self.host.startswith("ssh://"),
+                **settings,
+            )
+        except (DockerException, OSError) as problem:
+            raise Unreachable(self.host, problem) from None
+
+    @contextmanager
+    def asking(self) -> Iterator[Any]:
+        """Raises Unreachable, Gone; TaskFailed (platform) when the engine answers with an error of its own."""
+        try:
+            yield self.api
+        except NoSuchThing as problem:
+            raise Gone(str(problem)) from None
+        except APIError as problem:
+            text = f"the Docker engine refused: {problem.explanation or problem}"
+            raise TaskFailed(text, "engine_error", "runtime", platform=problem.is_server_error()) from None
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as problem:
+            raise Unreachable(self.host, problem) from None
+
+    # -- containers
+
+    def state(self, name: str) -> State:
+        """Raises Gone."""
+        with self.asking() as api:
+            found = api.inspect_container(name)
+        state = found["State"]
+        return State(
+            status=state["Status"],
+            exit_code=state["ExitCode"],
+            oom=bool(state.get("OOMKilled")),
+            error=state.get("Error") or "",
+            labels=found["Config"].get("Labels") or {},
+        )
+
+    def output(self, name: str) -> Iterator[bytes]:
+        """Both output streams from the beginning, as they come, until the container ends. Raises Gone."""
+        with self.asking() as api:
+            yield from api.logs(name, stream=True, follow=True)
+
+    def wait(self, name: str, seconds: float) -> bool:
+        """Until it has ended, at most so long. Raises Gone."""
+        with self.asking() as api:
+            try:
+                api.wait(name, timeout=seconds)
+            except (requests.exceptions.Timeout, requests.exceptions.ConnectionError):  # the SDK has both for it
+                return False
+        return True
+
+    def start(self, name: str) -> None:
+        with self.asking() as api:
+            api.start(name)
+
+    def kill(self, name: str, number: int) -> None:
+        """It gets the signal, if it runs."""
+        with suppress(Gone), self.asking() as api:
+            try:
+                api.kill(name, number)
+            except APIError as problem:
+                if problem.status_code != _REMOVAL_CONFLICT:  # it doesn't run (any more)
+                    raise
+
+    def remove(self, name: str) -> None:
+        """It is gone, whatever it did, with its anonymous volumes."""
+        with suppress(Gone), self.asking() as api:
+            try:
+                api.remove_container(name, v=True, force=True)
+            except APIError as problem:
+                if problem.status_code != _REMOVAL_CONFLICT:
+                    raise
+
+    def names(self, labels: Mapping[str, str]) -> list[str]:
+        """The containers that carry these labels, whether they run or not."""
+        wanted = [f"{label}={text}" for label, text in labels.items()]
+        with self.asking() as api:
+            found = api.containers(all=True, filters={"label": wanted})
+        return [one["Names"][0].removeprefix("/") for one in found]
+
+    def put(self, name: str, directory: str, archive: IO[bytes]) -> None:
+        """Unpack a tar file into a directory of the container."""
+        with self.asking() as api:
+            api.put_archive(name, directory, archive)
+
+    def get(self, name: str, path: str) -> Iterator[bytes]:
+        """A tar stream of a directory of the container."""
+        with self.asking() as api:
+            chunks, _ = api.get_archive(name, path, chunk_size=_CHUNK_BYTES)
+            yield from chunks
+
+    # -- images
+
+    def image_user(self, image: str) -> str | None:
+        """The user that the image runs as, "" for root; None if the engine doesn't have the image."""
+        try:
+            with self.asking() as api:
+                found = api.inspect_image(image)
+        except Gone:
+            return None
+        return cast(str, (found.get("Config") or {}).get("User") or "")
+
+    def pull(self, image: str) -> Iterator[Mapping[str, Any]]:
+        """What the engine tells while it pulls. Raises TaskFailed (platform) with the reason."""
+        repository, tag = parse_repository_tag(image)
+        try:
+            with self.asking() as api:
+                for told in api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                    if "error" in told:
+                        raise pull_failed(image, told["error"])
+                    yield told
+        except Gone as problem:
+            raise pull_failed(image, problem) from None
+        except Unreachable:
+            raise
+        except TaskFailed as problem:
+            raise pull_failed(image, problem.message.removeprefix("the Docker engine refused: ")) from None
+
+    @cached_property
+    def is_rootless(self) -> bool:
+        """Whether root inside is our own user outside."""
+        with self.asking() as api:
+            return any("rootless" in option for option in api.info().get("SecurityOptions") or ())
+
+
+def pull_failed(image: str, reason: object) -> TaskFailed:
+    return TaskFailed(
+        f"the image {image} can't be pulled: {reason}\n"
+        "  check its name, and that this machine may pull it (docker login)",
+        "image_pull_failed",
+        "runtime",
+        platform=True,
+    )
