@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from dagrun.errors import TaskFailed
 from dagrun.executors.docker.engine import Engine, Gone
@@ -19,6 +20,7 @@ from dagrun.plugins.executor import Launch
 
 _EVERYBODY = 0o666
 _ENTER = 0o777
+_PASS = 0o111
 
 
 class Archives:
@@ -32,6 +34,7 @@ class Archives:
         with tempfile.TemporaryFile(dir=self.launch.io) as file:
             with tarfile.open(fileobj=file, mode="w") as tar:
                 for directory in (self.launch.workspace, self.launch.io):
+                    add_parents(tar, directory)
                     tar.add(directory, directory.lstrip("/"), filter=opened)
             file.seek(0)
             self.engine.put(self.container, "/", file)
@@ -55,6 +58,14 @@ class Archives:
                     "outside_project",
                     "runtime",
                 ) from None
+
+
+def add_parents(tar: tarfile.TarFile, directory: str) -> None:
+    """With the modes that they have here: those that the engine makes itself can be entered by root only."""
+    for parent in reversed(list(Path(directory).parents)[:-1]):
+        entry = tarfile.TarInfo(str(parent).lstrip("/"))
+        entry.type, entry.mode = tarfile.DIRTYPE, stat.S_IMODE(os.stat(parent).st_mode) | _PASS
+        tar.addfile(entry)
 
 
 def opened(entry: tarfile.TarInfo) -> tarfile.TarInfo:
