@@ -15,6 +15,7 @@ import io
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -29,7 +30,9 @@ from tests.missing import give_up, need
 START_SECONDS = 60
 LOOK_AGAIN_SECONDS = 0.05
 # Of the interpreter, what no test runs, and what is large.
-LEFT_OUT = re.compile(r"/(test|tests|__pycache__|site-packages|idlelib|lib2to3|ensurepip|tkinter|config-[^/]*|turtledemo)(/|$)|\.a$")
+LEFT_OUT = re.compile(
+    r"/(test|tests|__pycache__|site-packages|idlelib|lib2to3|ensurepip|tkinter|config-[^/]*|turtledemo)(/|$)|\.a$"
+)
 WATCHER = """
 while kill -0 $1 2>/dev/null; do sleep 0.2; done
 kill $2
@@ -45,6 +48,12 @@ def engine() -> str:
     if problem:
         give_up(f"no Docker engine: {problem}")
     return host
+
+
+def remote() -> str:
+    """The same engine, as one that doesn't see our files."""
+    place = Path(engine().removeprefix("unix://")).parent
+    return f"tcp://{(place / 'address').read_text()}"
 
 
 def docker(*words: str, stdin: bytes | None = None) -> str:
@@ -82,11 +91,13 @@ def _engine() -> tuple[str, str]:
 
 
 def _start(top: Path, host: str) -> str:
+    address = f"127.0.0.1:{free_port()}"
+    (top / "address").write_text(address)
     with (top / "log").open("w") as log:
         server = subprocess.Popen(
             [
                 "dockerd", "--data-root", f"{top}/data", "--exec-root", f"{top}/exec", "--pidfile", f"{top}/pid",
-                "-H", host, "--iptables=false", "--bridge=none", "--storage-driver=vfs",
+                "-H", host, "-H", f"tcp://{address}", "--iptables=false", "--bridge=none", "--storage-driver=vfs",
             ],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
@@ -148,6 +159,12 @@ def libraries(files: Sequence[str]) -> list[str]:
     return sorted(set(re.findall(r"(/\S+) \(0x", printed)))
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 class Image:
     """A tar file of a root file system."""
 
@@ -193,11 +210,7 @@ class Image:
 def registry(directory: Path) -> Iterator[str]:
     """A registry on this machine; yields its address."""
     need("docker-registry")
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     config = directory / "registry.yml"
     config.write_text(
         f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {directory}/registry}}}}\n"

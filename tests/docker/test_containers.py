@@ -155,9 +155,7 @@ def test_no_value_stands_in_an_argument(yard: Yard):
 
 def test_a_secret_is_masked_in_what_a_container_prints(yard: Yard):
     yard.call("secrets", "--local", "--set", "token=s3cr3t-value", code=0)
-    printed = yard.ran(
-        '+a: {sh>: "echo is $T", _env: {T: "${secret:token}"}, _docker: busybox}'.replace("'", "")
-    )
+    printed = yard.ran('+a: {sh>: "echo is $T", _env: {T: "${secret:token}"}, _docker: busybox}'.replace("'", ""))
     assert "s3cr3t-value" not in printed
     assert "is ***" in printed or "is " in printed
 
@@ -225,5 +223,3 @@ def test_an_image_of_another_user_can_read_and_write(yard: Yard):
     printed = yard.ran('+a: {sh>: "id -u; cat w.dig >copy; echo {} >$DAGRUN_OUT", docker: {image: of-somebody}}')
     assert "4321\n" in printed
     assert yard.is_clean()
-
-

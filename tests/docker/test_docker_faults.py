@@ -39,7 +39,12 @@ def test_a_dead_run_leaves_a_container_which_the_next_one_ends_first(yard: Yard)
 
 def test_a_daemon_that_is_killed_finds_its_containers_again(yard: Yard):
     """Several times within the same command: its output is whole, and it has run once."""
-    yard.workflow("w", "{daily>: 00:00:00}", "do: begin a; for i in $(seq 40); do echo line-$i; sleep 0.1; done; finish", more=yard.docker)
+    yard.workflow(
+        "w",
+        "{daily>: 00:00:00}",
+        "do: begin a; for i in $(seq 40); do echo line-$i; sleep 0.1; done; finish",
+        more=yard.docker,
+    )
     yard.schedule()
     yard.call("backfill", "w", "--from", "2026-01-01", "--count", "1")
     yard.told("start", "a")
@@ -57,7 +62,12 @@ def test_a_daemon_that_is_killed_finds_its_containers_again(yard: Yard):
 
 
 def test_what_ended_without_a_daemon_counts(yard: Yard):
-    yard.workflow("w", "{daily>: 00:00:00}", "do: begin a; finish; until [ -e $PLACE/go ]; do sleep 0.02; done; exit 7", more=yard.docker)
+    yard.workflow(
+        "w",
+        "{daily>: 00:00:00}",
+        "do: begin a; finish; until [ -e $PLACE/go ]; do sleep 0.02; done; exit 7",
+        more=yard.docker,
+    )
     yard.schedule()
     yard.call("backfill", "w", "--from", "2026-01-01", "--count", "1")
     yard.told("end", "a")

@@ -46,9 +46,11 @@ CONTAINER_ID = re.compile(rb"[0-9a-f]{64}\Z")
 ENV_FILE = "docker.env"
 IN_USE = "is already in use"
 PLATFORM = ("Cannot connect to the Docker daemon", "no space left", "connection refused", "i/o timeout")
+INITS_WORD = re.compile(rb"\[FATAL tini \(\d+\)\] (exec .*)\s*\Z")  # of the container's init, if it finds no program
 NOT_STARTED, NOT_RUNNABLE = 125, (126, 127)  # how the client ends when there is no container, or no such program in it
 _LOOK_SECONDS = 1.0  # at a container whose output has ended, and at an engine that doesn't answer
 _CLIENT_LOOK_SECONDS = 0.2
+_END_BYTES = 500
 _HOPELESS_SECONDS = 30.0  # an engine that is silent so long after a container was told to end isn't waited for
 
 Masker = Callable[[Sequence[str]], Filter]
@@ -252,12 +254,7 @@ class Container:
         """Whether there is a container nevertheless. What the client says of its own failure becomes the task's."""
         said = err.decode(errors="replace").strip().removeprefix("docker: ")
         if code in NOT_RUNNABLE and CONTAINER_ID.search(out.strip()):
-            raise TaskFailed(
-                f'the image {image} can\'t run "{self.launch.argv[0] if self.launch.argv else "its command"}": {said}\n'
-                "  use an image that has this program, or a program that the image has",
-                "command_failed",
-                "runtime",
-            )
+            raise self._not_runnable(image, said)
         if code != NOT_STARTED:
             return False
         if IN_USE in said and self.name in said:
@@ -265,6 +262,15 @@ class Container:
         ours = any(text in said for text in PLATFORM)
         kind = "spawn_failed" if ours else "bad_option"
         raise TaskFailed(f"the container can't be started: {said}", kind, "runtime", platform=ours)
+
+    def _not_runnable(self, image: str, said: str) -> TaskFailed:
+        program = self.launch.argv[0] if self.launch.argv else "its command"
+        return TaskFailed(
+            f"the image {image} can't run {program}: {said}\n"
+            "  use an image that has this program, or a program that the image has",
+            "command_failed",
+            "runtime",
+        )
 
     def _user(self) -> str | None:
         """Files that the container writes into our directories shall be ours."""
@@ -404,6 +410,8 @@ class Container:
             raise TaskFailed(f"the container did not run: {state.error}", "spawn_failed", "runtime", platform=True)
         if not self.around.mounts and not self.stopping:
             Archives(self.around.engine, self.name, self.launch).fetch()
+        if state.exit_code in NOT_RUNNABLE and (told := INITS_WORD.search(log_end(self.launch.log))):
+            raise self._not_runnable(self.options.image, told[1].decode(errors="replace"))
         return Exit(state.exit_code, oom=state.oom and state.exit_code != 0)
 
     def _have_patience(self, problem: Unreachable) -> None:
@@ -420,6 +428,12 @@ class Container:
 
 def lost(why: str) -> TaskFailed:
     return TaskFailed(f"The container is gone, and how it ended is not known: {why}", "lost", platform=True)
+
+
+def log_end(path: str) -> bytes:
+    with open(path, "rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - _END_BYTES))
+        return log.read()
 
 
 def log_size(path: str) -> int:

@@ -109,6 +109,8 @@ class Progress:
             self.done.add(layer)
 
     def __str__(self) -> str:
+        if not self.bytes:
+            return "all of its layers were here"
         current, total = (sum(part[side] for part in self.bytes.values()) / MEGABYTE for side in (0, 1))
         return f"{len(self.done)} of {len(self.bytes)} layers, {current:.1f} of {total:.1f} MB"
 
