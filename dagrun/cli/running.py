@@ -112,7 +112,8 @@ def executors_of(opened: Opened, processes: Processes, say: Callable[[str], None
     travel = opened.settings.values.get("docker.files", "auto")
     if travel not in TRAVEL:
         raise UserError(f"docker.files in the settings can't be {travel!r}; use {', '.join(TRAVEL)}")
-    return Executors(processes, opened.state_dir, masker=masker, say=say, travel=travel)
+    configured = str(opened.settings.values.get("agent.command_executor.type", "docker"))
+    return Executors(processes, opened.state_dir, masker=masker, say=say, travel=travel, configured=configured)
 
 
 def gates_of(opened: Opened) -> Gates:

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dagrun.errors import TaskFailed
 from dagrun.executors import marks
 from dagrun.plugins.executor import Exit, Launch
 from dagrun.protocols import Protocol
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 TRAVEL = ("auto", "mount", "archive")  # how files reach a container: by the engine's address, in place, as a tar stream
+
+KNOWN = ("docker", "simple")  # executors as Digdag's settings name them; both run a task with an image in a container
 
 
 class Processes(Protocol):
@@ -35,7 +38,10 @@ class Processes(Protocol):
 
 
 class Executors:
-    """`masker` makes the filter for output with secrets, `say` tells people, `travel`: see DockerExecutor."""
+    """`masker` makes the filter for output with secrets, `say` tells people, `travel`: see DockerExecutor.
+
+    `configured` is what the settings ask for: without an executor of that name no command runs.
+    """
 
     def __init__(
         self,
@@ -45,14 +51,24 @@ class Executors:
         masker: Callable[..., Filter],
         say: Callable[[str], None],
         travel: str = "auto",
+        configured: str = "docker",
     ) -> None:
         self.processes = processes
         self.state_dir = os.path.abspath(state_dir)
         self.containers: DockerExecutor | None = None
         self.claimed = set(claimed(self.state_dir))  # containers of earlier processes, `<attempt>.<task>.<try>`
         self.settings = masker, say, travel
+        self.configured = configured
 
     def start(self, launch: Launch) -> Mapping[str, Any]:
+        """Raises TaskFailed, and never takes another executor than the one that is asked for."""
+        if self.configured not in KNOWN:
+            raise TaskFailed(
+                f"the settings ask for the executor {self.configured} (agent.command_executor.type), which dagrun doesn't have; "
+                f"use {' or '.join(KNOWN)}",
+                "bad_option",
+                "config",
+            )
         return self.processes.start(launch) if launch.image is None else self.docker().start(launch)
 
     def adopt(self, launch: Launch) -> Mapping[str, Any]:

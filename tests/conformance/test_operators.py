@@ -19,7 +19,7 @@ from tests.conformance.servers import Servers, judge_servers, servers_of
 
 SECTIONS = {
     "general", "call", "loop", "for_each", "for_range", "if", "fail, echo, wait", "control, more", "require", "sh", "py",
-    "rb", "workspace", "http", "http_call", "mail",
+    "rb", "workspace", "http", "http_call", "mail", "executors",
 }  # fmt: skip
 OUT_OF_REACH = {"docker", "docker-stub", "ecs-stub", "kubernetes-stub", "postgres"}
 STUBS = {"http-stub", "smtp-stub"}

@@ -56,7 +56,7 @@ def test_a_daemon_that_is_killed_finds_its_containers_again(yard: Yard):
     (seen,) = yard.ended()
     assert seen.attempt.state == "success"
     assert [len(yard.notes("start", "a")), len(yard.notes("end", "a"))] == [1, 1]
-    (log,) = [path for path in (yard.state / "logs" / str(seen.attempt.id)).glob("*+t1*")]
+    (log,) = (yard.state / "logs" / str(seen.attempt.id)).glob("*+t1*")
     assert log.read_text().split() == [f"line-{i}" for i in range(1, 41)]
     yard.until(yard.is_clean)
 
