@@ -25,7 +25,7 @@ from dagrun.engine.attempt import Attempt
 from dagrun.engine.context import Context
 from dagrun.errors import PluginError, TaskFailed, WorkflowError
 from dagrun.plugins import registry
-from dagrun.plugins.operator import Again, Command, Ended, Operator, Result, Subtasks, Succeeded
+from dagrun.plugins.operator import Again, Command, Ended, Operator, Result, Subtasks, Succeeded, docker_options
 from dagrun.secrets.scopes import redirect
 
 SECOND = 1_000_000
@@ -212,9 +212,12 @@ def after_command(call: Call, end: Ended, now: int) -> Command | Outcome:
         call.context.warn(warning)
     if answer.failure is not None:
         return failure(call.task, answer.failure, call.retry if answer.retries else None)
-    if isinstance(answer.result, Command):
-        call.command = answer.result
-    return concluded(call, answer.result)
+    if not isinstance(answer.result, Command):
+        return concluded(call, answer.result)
+    call.command = answer.result
+    if answer.result.image is None:  # it never runs outside of the container that the task asks for
+        return answer.result._replace(image=docker_options(call.context.params))
+    return answer.result
 
 
 def granted(call: Call) -> dict[str, str]:

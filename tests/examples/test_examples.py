@@ -9,7 +9,7 @@ An example is a folder of `examples/` with a README.md and an expected.json: one
     stderr_contains  pieces of standard error
     copy             files to copy before, from → to
     env              variables of the environment
-    needs            programs without which the example can't run
+    needs            programs without which the example can't run; `engine` is one for containers
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from tests import containers
 from tests.missing import need
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -62,7 +63,11 @@ def test_every_example_runs_to_its_stated_result(name, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     for step in steps_of(name):
-        need(*step.get("needs", ()))
+        needs = list(step.get("needs", ()))
+        if "engine" in needs:  # for containers
+            needs.remove("engine")
+            step = {**step, "env": {**step.get("env", {}), "DOCKER_HOST": containers.engine()}}
+        need(*needs)
         for source, target in step.get("copy", {}).items():
             shutil.copyfile(project / source, project / target)
         check(step, dagrun(step, project, home))
