@@ -7,7 +7,7 @@ import os
 import click
 
 from dagrun.cli.opened import json_option, print_json
-from dagrun.core.compiler import TASK_NAME
+from dagrun.core.keys import TASK_NAME
 from dagrun.errors import UserError
 
 HEAD = """timezone: UTC

@@ -1,17 +1,34 @@
 """From the map of a workflow file to tasks: `compile_workflow`, and `compile_generated` for tasks made while running.
 
-This file owns every rule about which keys stand where and which sibling waits for which (spec/language 1.4 and 2). It
+This file owns every rule about what a file may hold and which sibling waits for which (spec/language 1.4 and 2); keys.py has
+those about the keys of a single task. It
 knows no expressions: nothing is evaluated here. Errors are WorkflowErrors with the place in the file.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from dagrun.core.config import Map, Params, suggest
+from dagrun.core.config import Map, Params
+from dagrun.core.keys import (
+    LONGEST_NAME,
+    boolean_option,
+    check_keys,
+    check_task_name,
+    did_you_mean,
+    exported,
+    fail,
+    is_disabled,
+    map_option,
+    name_list,
+    place_of,
+    special_map,
+    task_map,
+    unknown_key_hint,
+)
 from dagrun.core.needs import connect_needs
 from dagrun.core.workflow import NOTHING, Node, Place, TaskSpec, Workflow
 from dagrun.core.zone import zone
@@ -21,18 +38,11 @@ from dagrun.errors import TaskFailed, WorkflowError
 TOP_LEVEL_KEYS = (
     "timezone", "_export", "schedule", "sla", "_error", "_check", "_retry", "_parallel", "_workspace", "compat", "concurrency", "priority", "notify", "_use", "_docker",
 )  # fmt: skip
-GROUP_KEYS = (
-    "timezone", "schedule", "sla", "_parallel", "_background", "_after", "_error", "_check", "_retry", "_export",
-    "_secrets", "_needs", "_workspace", "_use", "_docker",
-)  # fmt: skip
 NOT_NULL_AT_TOP = ("schedule", "sla", "notify", "_error", "_check", "_retry", "_parallel")
 
 # What the compiler takes out of a task's own keys, because the engine and not the operator reads it.
-TASKS_ALONE = ("_env", "_keep", "_kill_grace", "_signal", "_timeout")  # that a group would be expected to hand on
 TAKEN = frozenset({"_export", "_error", "_check", "_background", "_after", "_needs", "_disable"})
 
-TASK_NAME = re.compile(r"[+^][A-Za-z0-9_\-=\[\]{}%&@`,.^]*\Z")
-LONGEST_NAME = 255
 FORBIDDEN_FIRST = set('+^@/\\:*?"<>|')
 
 
@@ -304,91 +314,6 @@ class Waves:
         self.current.append(index)
 
 
-# -- reading a task's map
-
-
-def task_map(value: Any, full_name: str, place: Place) -> Mapping[str, Any]:
-    """The task's map; a list of maps is flattened, a repeated key replaces the value at its first place (C3)."""
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, list):
-        flat: dict[str, Any] = {}
-        for entry in value:
-            if not isinstance(entry, Mapping):
-                break
-            flat.update(entry)
-        else:
-            return flat
-    fail("task_not_a_map", "a task must be a map of keys", full_name, place,
-         hint="write an operator below it, such as  sh>: ./script.sh")  # fmt: skip
-
-
-def check_keys(config: Mapping[str, Any], is_operator: bool, full_name: str, place: Place) -> None:
-    operators = [key for key in config if key.endswith(">")]
-    if is_operator:
-        children = [key for key in config if key.startswith("+")]
-        if children:
-            fail("operator_with_children", f"a task with an operator can't have tasks of its own: {', '.join(children)}",
-                 full_name, place_of(config, children[0], place), hint="put the operator into a task beside them")  # fmt: skip
-        if len(operators) > 1:
-            fail("multiple_operators", f"a task can have one operator only, here are: {', '.join(operators)}", full_name,
-                 place_of(config, operators[1], place), hint="make two tasks of it")  # fmt: skip
-        return
-    unknown = [key for key in config if key not in GROUP_KEYS and not key.startswith("+")]
-    if unknown:
-        named = [f"{key} (suggesting {near})" if (near := suggest(key, GROUP_KEYS)) else key for key in unknown]
-        fail(f"invalid_group_keys: {', '.join(named)}", f"a group can't have these keys: {', '.join(unknown)}",
-             full_name, place_of(config, unknown[0], place), hint=unknown_key_hint(unknown, GROUP_KEYS))  # fmt: skip
-
-
-def is_disabled(config: Mapping[str, Any], full_name: str, place: Place) -> bool:
-    return "_disable" in config and boolean_option(config, "_disable", full_name, place)
-
-
-def map_option(config: Mapping[str, Any], key: str, full_name: str, place: Place) -> Mapping[str, Any]:
-    value = config.get(key)
-    if value is None:
-        return NOTHING
-    if not isinstance(value, Mapping):
-        fail(f"bad_type ({key})", f"{key} must be a map", full_name, place_of(config, key, place),
-             hint="write  name: value  lines below it")  # fmt: skip
-    return value
-
-
-def exported(config: Mapping[str, Any], is_operator: bool, full_name: str, place: Place) -> Mapping[str, Any]:
-    """`_export`; and a group's `_docker`, which is that of all tasks below it (features F80)."""
-    export = map_option(config, "_export", full_name, place)
-    return export if is_operator or "_docker" not in config else {**export, "_docker": config["_docker"]}
-
-
-def special_map(
-    config: Mapping[str, Any], key: str, full_name: str, place: Place, *, strict: bool
-) -> Mapping[str, Any] | None:
-    """`_error` or `_check`. `_check` of a group has no effect, whatever it is (spec/language C4)."""
-    if not strict:
-        return None
-    return map_option(config, key, full_name, place) or None
-
-
-def boolean_option(config: Mapping[str, Any], key: str, full_name: str, place: Place) -> bool:
-    if config.get(key) is None:
-        return False
-    try:
-        return Params(config).boolean(key)
-    except TaskFailed as problem:
-        fail(problem.kind, problem.message, full_name, place_of(config, key, place), hint="use true or false")
-
-
-def name_list(config: Mapping[str, Any], key: str, full_name: str, place: Place) -> list[str]:
-    value = config.get(key)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        fail(f"bad_type ({key})", f"{key} must be a list of task names", full_name, place_of(config, key, place),
-             hint=f"write  {key}: [+a, +b]")  # fmt: skip
-    return value
-
-
 class Parallel(NamedTuple):
     """`_parallel` as read: on or off; waves of `limit` (0: none); a window of `slots` (None: none)."""
 
@@ -415,46 +340,3 @@ def parallel_of(value: Any, full_name: str, place: Place) -> Parallel:
         fail(problem.kind, f"_parallel: {problem.message}", full_name, place,
              hint="use true, {limit: 4} or {slots: 4}; on a group it can't be a ${…}")  # fmt: skip
     fail("bad_parallel", f"_parallel can't be {value!r}", full_name, place, hint="use true, {limit: 4} or {slots: 4}")
-
-
-def check_task_name(name: str, config: Mapping[str, Any], place: Place | None, full_name: str) -> None:
-    if not TASK_NAME.match(name) or len(name) > LONGEST_NAME:
-        at = place or place_of(config, name)
-        problem = (
-            f"longer than {LONGEST_NAME} characters"
-            if len(name) > LONGEST_NAME
-            else "has a character that can't be used"
-        )
-        fail("bad_task_name", f"bad task name {name[:60]!r}: {problem}", full_name[:120], at,
-             hint="use letters, digits, _ - = [ ] { } % & @ ` , . and ^")  # fmt: skip
-
-
-# -- errors
-
-
-def place_of(config: Mapping[str, Any], key: str, default: Place = (None, None, None)) -> Place:
-    if isinstance(config, Map) and key in config:
-        return config.place(key)
-    return default
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str | None:
-    near = suggest(name, list(names))
-    return f"did you mean {near}?" if near else None
-
-
-def unknown_key_hint(unknown: Sequence[str], known: Sequence[str]) -> str:
-    of_tasks = [key for key in unknown if key in TASKS_ALONE]
-    if of_tasks:
-        return f"{', '.join(of_tasks)}: write it at the tasks that have an operator"
-    near = [f"{key} → {found}" for key in unknown if (found := suggest(key, known))]
-    if near:
-        return "did you mean " + ", ".join(near) + "?"
-    if any(key.endswith(">") for key in unknown):
-        return "put the operator into a task: a key that starts with +"
-    return f"known keys are {', '.join(known)} and tasks, which start with +"
-
-
-def fail(kind: str, message: str, task: str, place: Place, hint: str | None = None) -> NoReturn:
-    file, line, column = place
-    raise WorkflowError(message, kind=kind, file=file, line=line, column=column, task=task, hint=hint)

@@ -1,4 +1,5 @@
 """The worker: takes turns, runs the tasks that it claims, and watches their commands. One pass a call, one thread.
+
     poll()   collect what ended, take the turns that are due, start what was claimed; returns when to call again
 
 All commands are watched in one selector: a pidfd is readable when its process has ended. Tasks that end together are

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NoReturn
 
-from dagrun.core.compiler import place_of
 from dagrun.core.config import Map, Params, suggest
 from dagrun.core.decide import MODES, OVERLAPS, Planned, Policy
+from dagrun.core.keys import place_of
 from dagrun.core.schedule import END, Schedule, resolve
 from dagrun.core.session import SECOND, format_time
 from dagrun.core.workflow import Workflow
