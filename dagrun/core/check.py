@@ -20,7 +20,7 @@ ERROR, WARNING = "error", "warning"
 POLICIES = (
     "_type", "_command", "_export", "_error", "_check", "_retry", "_parallel", "_background", "_after", "_needs",
     "_secrets", "_env", "_disable", "_do", "_else_do", "_timeout", "_kill_grace", "_signal", "_workspace", "_keep", "_use", "_rate", "_priority",
-    "_workdir", "_docker",
+    "_workdir", "_docker", "_outputs", "_inputs",
 )  # fmt: skip
 CHOICES = {"_workspace": ("own", "shared", "project"), "_keep": ("never", "on_failure", "always")}
 

@@ -24,12 +24,13 @@ from dagrun.core.keys import (
     is_disabled,
     map_option,
     name_list,
+    needs_of,
     place_of,
     special_map,
     task_map,
     unknown_key_hint,
 )
-from dagrun.core.needs import connect_needs
+from dagrun.core.needs import Need, connect_needs
 from dagrun.core.workflow import NOTHING, Node, Place, TaskSpec, Workflow
 from dagrun.core.zone import zone
 from dagrun.errors import TaskFailed, WorkflowError
@@ -87,7 +88,7 @@ def compile_generated(
     """Compile a generated map to the tasks below `parent_full_name`; indexes count from 0, the first one is `name`."""
     compiler = Compiler(config)
     compiler.add(name, config, None, (), parent_full_name, data=data)
-    connect_needs(compiler.nodes, compiler.needs)
+    connect_needs(compiler.nodes, compiler.needs, whole=False)
     return compiler.nodes
 
 
@@ -182,7 +183,7 @@ def evaluates_data(config: Map) -> bool:
 class Compiler:
     source: Mapping[str, Any]  # the map that holds it all, for places
     nodes: list[Node] = field(default_factory=list)
-    needs: dict[int, tuple[list[str], Place]] = field(default_factory=dict)
+    needs: dict[int, list[Need]] = field(default_factory=dict)
 
     def add(
         self,
@@ -220,8 +221,9 @@ class Compiler:
         )
         node = Node(len(self.nodes), parent, full_name, spec, upstreams)
         self.nodes.append(node)
-        if "_needs" in config:
-            self.needs[node.index] = (name_list(config, "_needs", full_name, place), place_of(config, "_needs", place))
+        needs = needs_of(config, is_operator, full_name, place)
+        if needs:
+            self.needs[node.index] = needs
         if not is_operator:
             self.add_children(node, config)
         return node

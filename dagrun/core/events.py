@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from dagrun.core.files import Output
 from dagrun.core.retry import Retry
 from dagrun.core.workflow import NOTHING, Node
 
@@ -23,6 +24,7 @@ class Success(NamedTuple):
     reset: Sequence[str] = ()
     generated: Sequence[Node] = ()
     reason: str | None = None
+    outputs: Sequence[Output] = ()  # files that the task hands on, which are in the store
 
 
 class Failure(NamedTuple):

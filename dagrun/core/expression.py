@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dagrun.core.files import reference
+
 Step = str | int
 
 
@@ -28,6 +30,7 @@ class Expression(NamedTuple):
     dynamic: bool  # it may read variables that it doesn't name (`this[x]`, `eval`)
     traceless: bool  # it can't change anything that another text would meet in the same engine
     rest: str | None  # the literal text from here on that stands if the expression does not parse; None: an error
+    file: tuple[str, str] | None = None  # task and path of `+task.file("path")`
 
 
 class Scan(NamedTuple):
@@ -116,7 +119,8 @@ def expression(source: str, tokens: Sequence[Token], rest: str | None = None) ->
     names = set(_names(tokens))
     path = _path(source)
     traceless = path is not None or _leaves_no_trace(tokens)
-    return Expression(source, path, frozenset(names), dynamic, traceless, rest)
+    file = reference(source) if ".file(" in source else None
+    return Expression(source, path, frozenset(names), dynamic, traceless, rest, file)
 
 
 def _regex_may_follow(tokens: Sequence[Token]) -> bool:

@@ -26,6 +26,9 @@ class OnlyNames:
     def parses(self, source: str) -> bool:  # noqa: ARG002
         return True
 
+    def file(self, task: str, path: str) -> str:
+        raise TaskFailed(f'{task}.file("{path}"): only tasks can ask for files', "template_error", "config")
+
 
 def render_template(
     text: str, facts: Mapping[str, Any], javascript: Scope | None = None, file: str = "template"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +29,9 @@ _TEXTS_AN_ENGINE = 1000
 _SHOWN = 200  # characters of a text in a message
 
 
+Files = Callable[[str, str], str]  # task and path → where the file is
+
+
 class JavaScript:
     """An engine for one thread. It costs nothing until the first expression."""
 
@@ -37,12 +40,12 @@ class JavaScript:
         self.megabytes = megabytes
         self._engine: _Engine | None = None
 
-    def at(self, zone: str, now: float) -> Scope:
+    def at(self, zone: str, now: float, files: Files | None = None) -> Scope:
         """The engine for texts of a workflow in this zone, at this time (seconds since 1970).
 
-        The zone is one that `core.zone.zone` accepts.
+        The zone is one that `core.zone.zone` accepts. `files` answers `${+task.file("path")}`.
         """
-        return Scope(self, zone, now)
+        return Scope(self, zone, now, files)
 
     def run(
         self, text: str, expressions: Sequence[Expression], view: Mapping[str, Any], zone: str, now: float
@@ -77,6 +80,15 @@ class Scope(NamedTuple):
     javascript: JavaScript
     zone: str
     now: float
+    files: Files | None = None
+
+    def file(self, task: str, path: str) -> str:
+        """Raises TaskFailed."""
+        if self.files is None:
+            raise TaskFailed(
+                f'{task}.file("{path}"): files can be asked for in the keys of a task only', "template_error", "config"
+            )
+        return self.files(task, path)
 
     def run(self, text: str, expressions: Sequence[Expression], view: Mapping[str, Any]) -> list[str]:
         return self.javascript.run(text, expressions, view, self.zone, self.now)

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from dagrun.core.config import Map, Params, suggest
+from dagrun.core.files import patterns, targets
+from dagrun.core.needs import Need
+from dagrun.core.template import file_references
 from dagrun.core.workflow import NOTHING, Place
 from dagrun.errors import TaskFailed, WorkflowError
 
@@ -17,7 +20,15 @@ GROUP_KEYS = (
     "timezone", "schedule", "sla", "_parallel", "_background", "_after", "_error", "_check", "_retry", "_export",
     "_secrets", "_needs", "_workspace", "_use", "_docker",
 )  # fmt: skip
-TASKS_ALONE = ("_env", "_keep", "_kill_grace", "_signal", "_timeout")  # that a group would be expected to hand on
+TASKS_ALONE = (
+    "_env",
+    "_inputs",
+    "_keep",
+    "_kill_grace",
+    "_outputs",
+    "_signal",
+    "_timeout",
+)  # that a group would be expected to hand on
 
 TASK_NAME = re.compile(r"[+^][A-Za-z0-9_\-=\[\]{}%&@`,.^]*\Z")
 LONGEST_NAME = 255
@@ -75,6 +86,28 @@ def exported(config: Mapping[str, Any], is_operator: bool, full_name: str, place
     """`_export`; and a group's `_docker`, which is that of all tasks below it (features F80)."""
     export = map_option(config, "_export", full_name, place)
     return export if is_operator or "_docker" not in config else {**export, "_docker": config["_docker"]}
+
+
+def needs_of(config: Mapping[str, Any], is_operator: bool, full_name: str, place: Place) -> list[Need]:
+    """What a task waits for: what `_needs` names, and the tasks whose files it asks for (features F12, F79)."""
+    found = []
+    if "_needs" in config:
+        at = place_of(config, "_needs", place)
+        found = [Need("_needs", name, at) for name in name_list(config, "_needs", full_name, place)]
+    if not is_operator:
+        return found
+    if "_outputs" in config or "_inputs" in config:
+        try:
+            patterns(config.get("_outputs"))
+            names = targets(config.get("_inputs"))
+        except TaskFailed as problem:
+            key = "_inputs" if "_inputs" in problem.message else "_outputs"
+            fail(problem.kind, problem.message, full_name, place_of(config, key, place))
+        found += [Need("_inputs", name, place_of(config, "_inputs", place)) for name in names]
+    named = file_references(
+        {key: value for key, value in config.items() if key not in ("_error", "_check", "_do", "_else_do")}
+    )
+    return found + [Need("file()", name, place) for name in sorted(named)]
 
 
 def special_map(

@@ -202,6 +202,7 @@ class Machine:
             )
             return
         task.stored, task.reset, task.exported = outcome.stored, outcome.reset, outcome.exported
+        task.outputs = outcome.outputs
         if tasks:
             task.reason = outcome.reason
             self.add(tasks)

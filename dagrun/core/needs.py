@@ -1,4 +1,5 @@
-"""`_needs`: a task waits for any task of its file, forward and across groups (features F12).
+"""`_needs`: a task waits for any task of its file, forward and across groups (features F12), as it does for the tasks whose
+files it asks for (F79).
 
 Names are looked up among the siblings, then among the siblings of each ancestor, outwards. Cycles are sought with a
 start and an end node for each group, since who needs a group needs the end of all in it.
@@ -7,45 +8,57 @@ start and an end node for each group, since who needs a group needs the end of a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from dagrun.core.config import suggest
 from dagrun.core.workflow import Node, Place
 from dagrun.errors import WorkflowError
 
-Needs = Mapping[int, tuple[list[str], Place]]
+
+class Need(NamedTuple):
+    key: str  # where the name stands: `_needs`, `_inputs`, `file()`
+    name: str
+    place: Place
 
 
-def connect_needs(nodes: list[Node], needs: Needs) -> None:
-    """Add the edges that `_needs` asks for to `nodes`. Raises WorkflowError: unknown name, cycle, into a retried group."""
+Needs = Mapping[int, list[Need]]
+
+
+def connect_needs(nodes: list[Node], needs: Needs, *, whole: bool = True) -> None:
+    """Add the edges that `needs` ask for to `nodes`. Raises WorkflowError: unknown name, cycle, into a retried group.
+
+    Nodes that were generated are not the `whole` of an attempt: they may ask for files of tasks outside, which are done.
+    """
     if not needs:
         return
     children: dict[int | None, dict[str, int]] = {}
     for node in nodes:
         children.setdefault(node.parent, {})[node.spec.name] = node.index
-    for index, (wanted, place) in needs.items():
+    for index, wanted in needs.items():
         node = nodes[index]
-        for name in wanted:
-            target = look_up(nodes, children, node, name, place)
-            refuse_retried_group(nodes, node, nodes[target], name, place)
+        for need in wanted:
+            target = look_up(nodes, children, node, need.name)
+            if target is None and not whole and need.key != "_needs":
+                continue
+            if target is None:
+                unknown(nodes, node, need)
+            refuse_retried_group(nodes, node, nodes[target], need)
             if target not in node.upstreams:
                 node.upstreams = (*node.upstreams, target)
     cycle = find_cycle(nodes)
     if cycle:
-        place = next((needs[index][1] for index in cycle if index in needs), (None, None, None))
+        place = next((needs[index][0].place for index in cycle if index in needs), (None, None, None))
         names = " → ".join(nodes[index].full_name for index in cycle)
         fail(
             "cycle",
             f"tasks wait for each other: {names}",
             nodes[cycle[0]],
             place,
-            "take one of these _needs away",
+            "take one of these _needs, or uses of files, away",
         )
 
 
-def look_up(
-    nodes: list[Node], children: Mapping[int | None, Mapping[str, int]], node: Node, name: str, place: Place
-) -> int:
+def look_up(nodes: list[Node], children: Mapping[int | None, Mapping[str, int]], node: Node, name: str) -> int | None:
     parts = [f"+{part}" for part in name.replace("/", "+").split("+")[1:] if part]
     level = node.parent
     while parts and name.startswith("+"):
@@ -57,19 +70,23 @@ def look_up(
         if level is None:
             break
         level = nodes[level].parent
-    near = suggest(name, [other.spec.name for other in nodes if other.index != node.index])
-    fail("unknown_dependency", f"_needs names {name}, and no task of that name is seen from here", node, place,
+    return None
+
+
+def unknown(nodes: list[Node], node: Node, need: Need) -> NoReturn:
+    near = suggest(need.name, [other.spec.name for other in nodes if other.index != node.index])
+    fail("unknown_dependency", f"{need.key} names {need.name}, and no task of that name is seen from here", node, need.place,
          f"did you mean {near}?" if near else "name a task of this file, such as +load or +group+load")  # fmt: skip
 
 
-def refuse_retried_group(nodes: list[Node], node: Node, target: Node, name: str, place: Place) -> None:
+def refuse_retried_group(nodes: list[Node], node: Node, target: Node, need: Need) -> None:
     """A group that may start anew can't be waited for from outside by one of its members."""
     inside = set(ancestors(nodes, node))
     for index in ancestors(nodes, target):
         group = nodes[index]
         if index not in inside and group.spec.own("_retry") is not None:
-            fail("needs_inside_retry", f"_needs names {name}, which is inside {group.full_name}, a group with _retry", node,
-                 place, f"need {group.spec.name}")  # fmt: skip
+            fail("needs_inside_retry", f"{need.key} names {need.name}, which is inside {group.full_name}, a group with _retry",
+                 node, need.place, f"need {group.spec.name}")  # fmt: skip
 
 
 def ancestors(nodes: list[Node], node: Node) -> list[int]:

@@ -92,7 +92,7 @@ def depends_on(nodes: Sequence[Node], node: Node) -> list[int]:
 def take_over(task: Task, old: Task, attempt: int | None) -> None:
     """The task counts as done, with what the old one stored, reset and exported."""
     task.state = SUCCESS
-    task.stored, task.reset, task.exported = old.stored, old.reset, old.exported
+    task.stored, task.reset, task.exported, task.outputs = old.stored, old.reset, old.exported, old.outputs
     task.started_at, task.finished_at = old.started_at, old.finished_at
     task.reason = old.reason
     task.reused_from = old.reused_from or attempt

@@ -33,6 +33,7 @@ class Scope(Protocol):
 
     def run(self, text: str, expressions: list[Expression], view: Mapping[str, Any]) -> list[str]: ...
     def parses(self, source: str) -> bool: ...
+    def file(self, task: str, path: str) -> str: ...
 
 
 Part = str | Expression
@@ -44,6 +45,8 @@ Part = str | Expression
 def render(text: str, view: Mapping[str, Any], javascript: Scope) -> str:
     """The text with its expressions replaced. Raises TaskFailed(template_error)."""
     parts = _parts(text)
+    if ".file(" in text:
+        parts = [javascript.file(*part.file) if not isinstance(part, str) and part.file else part for part in parts]
     expressions = [part for part in parts if not isinstance(part, str)]
     if not expressions:
         return "".join(parts)  # type: ignore[arg-type]
@@ -378,6 +381,16 @@ class Evaluation:
 
 
 # -- what else is read from templates
+
+
+def file_references(value: Any) -> set[str]:
+    """The names of tasks whose files the Templates in a value mention."""
+    if isinstance(value, str):
+        if value.__class__ is Template and ".file(" in value:
+            return {part.file[0] for part in _parts(value) if not isinstance(part, str) and part.file}
+        return set()
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return {name for item in items for name in file_references(item)}
 
 
 def references(value: Any) -> set[str]:

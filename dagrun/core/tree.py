@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
+from dagrun.core.files import Output
 from dagrun.core.state import BLOCKED, DONE, FAILED, PLANNED, READY, RUNNING, STOPPING, SUCCESS, WAITING
 from dagrun.core.state import FAILING as FAILING_STATE
 from dagrun.core.workflow import NOTHING, TaskSpec
@@ -26,7 +27,7 @@ class Task:
 
     __slots__ = (
         "children", "dead", "dead_children", "downstreams", "due_at", "effects", "error", "exported", "failed_children",
-        "finished_at", "full_name", "handle", "in_window", "index", "lease", "memo", "open_children", "parent",
+        "finished_at", "full_name", "handle", "in_window", "index", "lease", "memo", "open_children", "outputs", "parent",
         "platform_retries", "queue", "reason", "reset", "retries", "reused_from", "source", "spec", "started_at", "state",
         "stored", "superseded", "tries", "upstreams", "waiting_for",
     )  # fmt: skip
@@ -63,6 +64,7 @@ class Task:
         self.error: Mapping[str, Any] | None = None
         self.reason: str | None = None
         self.reused_from: int | None = None
+        self.outputs: Sequence[Output] = ()  # files that it hands on
         # derived
         self.children: list[int] = []
         self.downstreams: list[int] = []

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dagrun.core.files import Output
 from dagrun.core.tree import Task, TaskTree
 from dagrun.core.workflow import NOTHING, TaskSpec, Workflow
 from dagrun.store.base import TaskRow
@@ -66,6 +67,7 @@ def read_state(task: Task, row: TaskRow) -> None:
     task.exported = decode(row.exported) if row.exported else NOTHING
     task.error = decode(row.error) if row.error else None
     task.reason, task.reused_from = row.reason, row.reused_from
+    task.outputs = [Output(*one) for one in decode(row.outputs)] if row.outputs else ()
     task.effects = None
 
 
@@ -98,6 +100,7 @@ def to_row(task: Task, attempt_id: int, version: int, static: int) -> TaskRow:
         json_or_none(task.error),
         task.reason,
         task.reused_from,
+        encode(task.outputs) if task.outputs else None,
     )
 
 

@@ -85,6 +85,7 @@ class TaskRow(NamedTuple):
     error: str | None  # JSON {"kind", "message", …}
     reason: str | None
     reused_from: int | None  # attempt in which the task really ran
+    outputs: str | None = None  # JSON list of the files that it hands on: [path, sha256, size, mode]
 
 
 class TryRow(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-HEAD = "0003"  # the newest migration
+HEAD = "0004"  # the newest migration
 
 
 class Statements(NamedTuple):
@@ -275,20 +275,20 @@ SQLITE = Statements(
     insert_task="""
         INSERT INTO tasks (attempt_id, idx, parent, name, source, upstreams, definition, state, version,
         superseded, tries, retries, platform_retries, memo, lease, handle, due_at, started_at, finished_at,
-        stored, reset, exported, error, reason, reused_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-        ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        stored, reset, exported, error, reason, reused_from, outputs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+        ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     """,
     save_task="""
         UPDATE tasks SET state=?, version=?, superseded=?, tries=?, retries=?, platform_retries=?, memo=?,
         lease=?, handle=?, due_at=?, started_at=?, finished_at=?, stored=?, reset=?, exported=?, error=?,
-        reason=?, reused_from=? WHERE tasks.attempt_id = ? AND tasks.idx = ?
+        reason=?, reused_from=?, outputs=? WHERE tasks.attempt_id = ? AND tasks.idx = ?
     """,
     load_tasks="""
         SELECT tasks.attempt_id, tasks.idx, tasks.parent, tasks.name, tasks.source, tasks.upstreams,
         tasks.definition, tasks.state, tasks.version, tasks.superseded, tasks.tries, tasks.retries,
         tasks.platform_retries, tasks.memo, tasks.lease, tasks.handle, tasks.due_at, tasks.started_at,
         tasks.finished_at, tasks.stored, tasks.reset, tasks.exported, tasks.error, tasks.reason,
-        tasks.reused_from
+        tasks.reused_from, tasks.outputs
         FROM tasks
         WHERE tasks.attempt_id = ? AND tasks.version > ? ORDER BY tasks.idx
     """,
@@ -752,20 +752,21 @@ POSTGRESQL = Statements(
     insert_task="""
         INSERT INTO tasks (attempt_id, idx, parent, name, source, upstreams, definition, state, version,
         superseded, tries, retries, platform_retries, memo, lease, handle, due_at, started_at, finished_at,
-        stored, reset, exported, error, reason, reused_from) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-        %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        stored, reset, exported, error, reason, reused_from, outputs) VALUES (%s, %s, %s, %s, %s, %s, %s,
+        %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     """,
     save_task="""
         UPDATE tasks SET state=%s, version=%s, superseded=%s, tries=%s, retries=%s, platform_retries=%s,
         memo=%s, lease=%s, handle=%s, due_at=%s, started_at=%s, finished_at=%s, stored=%s, reset=%s,
-        exported=%s, error=%s, reason=%s, reused_from=%s WHERE tasks.attempt_id = %s AND tasks.idx = %s
+        exported=%s, error=%s, reason=%s, reused_from=%s, outputs=%s WHERE tasks.attempt_id = %s AND
+        tasks.idx = %s
     """,
     load_tasks="""
         SELECT tasks.attempt_id, tasks.idx, tasks.parent, tasks.name, tasks.source, tasks.upstreams,
         tasks.definition, tasks.state, tasks.version, tasks.superseded, tasks.tries, tasks.retries,
         tasks.platform_retries, tasks.memo, tasks.lease, tasks.handle, tasks.due_at, tasks.started_at,
         tasks.finished_at, tasks.stored, tasks.reset, tasks.exported, tasks.error, tasks.reason,
-        tasks.reused_from
+        tasks.reused_from, tasks.outputs
         FROM tasks
         WHERE tasks.attempt_id = %s AND tasks.version > %s ORDER BY tasks.idx
     """,

@@ -5,7 +5,7 @@ CREATE TABLE alembic_version (
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO alembic_version (version_num) VALUES ('0003');
+INSERT INTO alembic_version (version_num) VALUES ('0004');
 
 CREATE TABLE holds (
     pool TEXT COLLATE "C" NOT NULL,
@@ -113,6 +113,7 @@ CREATE TABLE tasks (
     error TEXT COLLATE "C",
     reason TEXT COLLATE "C",
     reused_from BIGINT,
+    outputs TEXT COLLATE "C",
     CONSTRAINT pk_tasks PRIMARY KEY (attempt_id, idx),
     CONSTRAINT ck_tasks_state CHECK (state IN ('blocked', 'ready', 'running', 'stopping', 'waiting', 'planned', 'failing', 'success', 'error', 'group_error', 'canceled')),
     CONSTRAINT ck_tasks_lease CHECK (lease IS NULL OR NOT state IN ('canceled', 'error', 'group_error', 'success')),

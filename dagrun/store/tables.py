@@ -173,6 +173,7 @@ tasks = Table(
     _text("error", null=True),
     _text("reason", null=True),
     _int("reused_from", null=True),
+    _text("outputs", null=True),
     PrimaryKeyConstraint("attempt_id", "idx"),
     CheckConstraint(_one_of("state", list(STATES)), name="state"),
     CheckConstraint(f"lease IS NULL OR NOT {_one_of('state', sorted(DONE))}", name="lease"),
