@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
+from dagrun.cli.running import files_of
 from dagrun.cli.table import print_table
 from dagrun.core.retention import Retention
 from dagrun.engine.prune import Removed, prune
@@ -55,7 +56,8 @@ def command(
     alone = is_only_store(opened)
     if not alone:
         click.echo(f"{opened.state_dir}/objects also serve state.db beside them; they stay", err=True)
-    removed = prune(store, opened.state_dir, retention, now, dry_run=dry_run, objects=alone)
+    files = files_of(opened)
+    removed = prune(store, opened.state_dir, retention, now, dry_run=dry_run, objects=alone, files=lambda: files.store)
     if as_json:
         print_json(removed_object(removed, retention, dry_run=dry_run))
     else:
@@ -116,6 +118,7 @@ def print_removed(removed: Removed, *, dry_run: bool) -> None:
         ("log directories", removed.log_directories, removed.log_bytes),
         ("kept directories", removed.kept_directories, removed.kept_bytes),
         ("objects", removed.objects, removed.object_bytes),
+        ("files", removed.files, removed.file_bytes),
     ]
     found = [(what, str(count), "" if size is None else bytes_text(size)) for what, count, size in rows if count]
     if not found:
@@ -152,4 +155,6 @@ def removed_object(removed: Removed, retention: Retention, *, dry_run: bool) -> 
         "kept_bytes": removed.kept_bytes,
         "objects": removed.objects,
         "object_bytes": removed.object_bytes,
+        "files": removed.files,
+        "file_bytes": removed.file_bytes,
     }

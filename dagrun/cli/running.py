@@ -21,7 +21,7 @@ from dagrun.cli.output import Output
 from dagrun.core.state import CANCELED, SUCCESS
 from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt
-from dagrun.engine.launch import Launcher
+from dagrun.engine.launch import Files, Launcher
 from dagrun.engine.local import Local, Revision
 from dagrun.engine.owners import daemon_is_alive, end_dead, is_alive, leftovers, place_of, sweep_stale
 from dagrun.engine.submit import TASK_LIMIT, Submission
@@ -37,6 +37,7 @@ from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
 
 if TYPE_CHECKING:
     from dagrun.engine.gates import Gates
+    from dagrun.files.store import FileStore
 
 SLOTS_PER_CORE = 8
 KILLED = 6
@@ -90,6 +91,7 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         opened.state_dir,
         executors_of(opened, ProcessExecutor(masker), output.said),
         Workspaces(opened.state_dir),
+        files_of(opened),
     )
     secrets = LocalSecrets(opened.settings.values, os.environ)
     noticing = noticing_of(opened.settings)
@@ -105,6 +107,17 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         noticing=noticing,
     )
     return Runner(opened, revision, project_id, output, local, AtEnd(opened, noticing, project_id, output.said))
+
+
+def files_of(opened: Opened) -> Files:
+    """The store of files that tasks hand on, opened with the first one."""
+
+    def open_store() -> FileStore:
+        from dagrun.files.store import open_files
+
+        return open_files(opened.settings.values.get("files.store"), opened.state_dir, opened.store.id)
+
+    return Files(open_store)
 
 
 def executors_of(opened: Opened, processes: Processes, say: Callable[[str], None]) -> Executors:
@@ -274,5 +287,5 @@ def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], 
             f"attempt {row.id} of {session.workflow} was left by a process that died, and what is left of it can't be ended: {problem}"
         )
         return
-    left = f", {found} of its commands were still there" if found else ""
+    left = f", {found} of its processes were still there" if found else ""
     say(f"attempt {row.id} of {session.workflow} was left by a process that died: ended it{left}")

@@ -16,7 +16,7 @@ import click
 
 from dagrun.cli.noticing import deadman_of, notices_of, noticing_of
 from dagrun.cli.opened import Opened, project_options
-from dagrun.cli.running import end_dead_runs, executors_of, gates_of, schedule_params, slots_of
+from dagrun.cli.running import end_dead_runs, executors_of, files_of, gates_of, schedule_params, slots_of
 from dagrun.core.events import Move
 from dagrun.core.state import DONE, FAILED, SUCCESS
 from dagrun.core.tree import Task
@@ -94,7 +94,7 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing:
     store = opened.durable_store
     kept = KeptExecutor(opened.state_dir, MASKER)
     executors = executors_of(opened, kept, diary.said)
-    launcher = Launcher(store.id, opened.state_dir, executors, Workspaces(opened.state_dir))
+    launcher = Launcher(store.id, opened.state_dir, executors, Workspaces(opened.state_dir), files_of(opened))
     secrets = LocalSecrets(opened.settings.values, os.environ)
     local = Local(
         store,

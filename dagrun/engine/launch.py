@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagrun.core.config import Params
 from dagrun.core.events import Failure, Outcome
@@ -25,6 +26,10 @@ from dagrun.executors.marks import MARK
 from dagrun.plugins.executor import Exit, Launch
 from dagrun.plugins.operator import Command, TryFile
 from dagrun.protocols import Protocol
+
+if TYPE_CHECKING:
+    from dagrun.core.files import Output
+    from dagrun.files.store import FileStore, Stopped
 
 FORMS = ("own", "shared", "project")
 KEEP = ("never", "on_failure", "always")
@@ -56,6 +61,7 @@ class Prepared:
     directory: str
     keep: str
     written: set[str] = field(default_factory=set)
+    given: set[str] = field(default_factory=set)  # files of other tasks, and for them, from the working directory
     has_secrets: bool = False
     process: int | None = None  # the leader of its process group
     commands: int = 0  # that were started so far
@@ -70,14 +76,33 @@ class Prepared:
         return self.name if self.commands == 0 else f"{self.name}+{self.commands}"
 
 
+class Files:
+    """The store of files, opened when it is first used."""
+
+    def __init__(self, open_store: Callable[[], FileStore]) -> None:
+        self._open = open_store
+        self._store: FileStore | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def store(self) -> FileStore:
+        with self._lock:
+            if self._store is None:
+                self._store = self._open()
+            return self._store
+
+
 class Launcher:
     """Starts and ends the commands of this process's tries."""
 
-    def __init__(self, store_id: str, state_dir: str, executor: ProcessLike, workspaces: Workspaces) -> None:
+    def __init__(
+        self, store_id: str, state_dir: str, executor: ProcessLike, workspaces: Workspaces, files: Files | None = None
+    ) -> None:
         self.store_id = store_id
         self.state_dir = state_dir
         self.executor = executor
         self.workspaces = workspaces
+        self.files = files or Files(lambda: local_files(state_dir, store_id))
         self.own_environment = dict(os.environ)
         self.left: dict[int, dict[str, list[str]]] = {}  # attempt → task → files that its own workspace would lose
 
@@ -105,6 +130,31 @@ class Launcher:
             return None
         directory = inside(workspace.project, call.context.workdir)
         return Prepared(workspace, attempt, task.full_name, f"{self.store_id}/{key}", workspace.io, directory, keep)
+
+    def own_directory(self, attempt: Attempt, task: Task, number: int) -> str:
+        """Of the try; it is known before it is made."""
+        return f"{self.workspaces.work}/{attempt.id}.{task.index}.{number}/io"
+
+    def delivering(self, prepared: Prepared, call: Call) -> Callable[[Stopped], None]:
+        """What puts the files in place that the task asks for. To be called in a thread."""
+        from dagrun.files.handover import deliver
+
+        top, directory, own = prepared.workspace.project, prepared.directory, prepared.io
+        prepared.given.update(one.path for one in call.deliveries if one.in_workspace)
+        return lambda stopped: deliver(self.files.store, call.deliveries, top, directory, own, stopped)
+
+    def collecting(self, prepared: Prepared, call: Call) -> Callable[[Stopped], Sequence[Output]]:
+        """What puts the files into the store that the task hands on. To be called in a thread."""
+        from dagrun.files.handover import collect
+
+        top, directory = prepared.workspace.project, prepared.directory
+
+        def collected(stopped: Stopped) -> Sequence[Output]:
+            found = collect(self.files.store, top, directory, call.outputs, stopped)
+            prepared.given.update(one.path for one in found)
+            return found
+
+        return collected
 
     def forget(self, prepared: Prepared) -> None:
         """How its commands ended is recorded."""
@@ -173,6 +223,10 @@ class Launcher:
                     os.unlink(f"{prepared.io}/{name}")
             return f"kept the directory of {prepared.task_name}: {prepared.workspace.keep(self.state_dir)}"
         left = prepared.workspace.leftovers()
+        if left and prepared.given:
+            below = os.path.relpath(prepared.directory, prepared.workspace.project)
+            given = {os.path.normpath(f"{below}/{path}") for path in prepared.given}
+            left = [path for path in left if path not in given]
         if left:
             self.left.setdefault(prepared.attempt.id, {})[prepared.task_name] = left
         if prepared.process is not None and group_is_gone(prepared.process):
@@ -194,12 +248,19 @@ class Launcher:
             [
                 "tasks wrote files into their own workspace, which is removed after each try:",
                 *named,
-                "  to hand files on: _workspace: shared on a group around the tasks, or _workspace: project, or dagrun run --in-place",
+                "  to hand files on: _outputs at this task and _inputs at the next one; or _workspace: shared on a group around",
+                "  the tasks, or _workspace: project, or dagrun run --in-place",
             ]
         )
 
     def relative(self, log: str) -> str:
         return log.removeprefix(f"{self.state_dir}/")
+
+
+def local_files(state_dir: str, store_id: str) -> FileStore:
+    from dagrun.files.store import open_files
+
+    return open_files(None, state_dir, store_id)
 
 
 def workspace_of(attempt: Attempt, task: Task) -> tuple[str, int]:

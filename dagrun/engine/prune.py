@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dagrun.core.retention import Retention, choose, unnamed, with_needs
 from dagrun.engine.owners import place_of
@@ -20,6 +21,9 @@ from dagrun.engine.workspace import kept_directories, remove_tree
 from dagrun.logs.files import log_directory
 from dagrun.project.archive import digests, named_now, sweep
 from dagrun.store.base import PastRow, RevisionAge, Store, Tx
+
+if TYPE_CHECKING:
+    from dagrun.files.store import FileStore
 
 # A writing transaction keeps a daemon from its own: it deletes so many attempts at most, and about so many rows below them.
 MOST_ATTEMPTS = 100
@@ -47,22 +51,41 @@ class Removed:
     kept_bytes: int = 0
     objects: int = 0
     object_bytes: int = 0
+    files: int = 0
+    file_bytes: int = 0
 
 
 def prune(
-    store: Store, state_dir: str, retention: Retention, now: int, *, dry_run: bool = False, objects: bool = True
+    store: Store,
+    state_dir: str,
+    retention: Retention,
+    now: int,
+    *,
+    dry_run: bool = False,
+    objects: bool = True,
+    files: Callable[[], FileStore] | None = None,
 ) -> Removed:
     """What is older than `retention` at `now` (microseconds) is gone. `objects`: those of the state directory are this
-    store's alone.
+    store's alone. `files` opens the store of files.
     """
-    return Pruning(store, state_dir, retention, now, dry_run=dry_run).run(objects=objects)
+    return Pruning(store, state_dir, retention, now, dry_run=dry_run, files=files).run(objects=objects)
 
 
 class Pruning:
     """One go. `past` are the attempts as they were at its beginning."""
 
-    def __init__(self, store: Store, state_dir: str, retention: Retention, now: int, *, dry_run: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        state_dir: str,
+        retention: Retention,
+        now: int,
+        *,
+        dry_run: bool,
+        files: Callable[[], FileStore] | None = None,
+    ) -> None:
         self.store = store
+        self.files = files
         self.state_dir = state_dir
         self.retention = retention
         self.now = now
@@ -86,6 +109,8 @@ class Pruning:
         gone = self.remove_revisions({row.revision_id for row in staying})
         if objects:
             self.remove_objects(gone)
+        if self.files is not None:
+            self.remove_files(self.files(), [row.id for row in staying])
         return self.removed
 
     # -- attempts
@@ -194,6 +219,22 @@ class Pruning:
                 named |= self.digests(tx, one.id)
         before = self.now - FRESH
         self.removed.objects, self.removed.object_bytes = sweep(self.state_dir, named, before, dry_run=self.dry_run)
+
+    def remove_files(self, files: FileStore, staying: Sequence[int]) -> None:
+        """Those that no task hands on any more. What a task has just put there, and not recorded yet, is young.
+
+        Where attempts are about to be made, those that they take files over from are among the staying ones.
+        """
+        leaving = self.past.keys() - staying if self.dry_run else set()
+        with self.store.reading() as tx:
+            named = {
+                one[1]
+                for attempt, outputs in tx.list_outputs()
+                if attempt not in leaving
+                for one in json.loads(outputs)
+            }
+        before = self.now - FRESH
+        self.removed.files, self.removed.file_bytes = files.sweep(named, before, dry_run=self.dry_run)
 
     def revisions_that_stay(self, tx: Tx, gone: set[int]) -> list[RevisionAge]:
         return [one for one in tx.list_revision_ages() if not self.dry_run or one.id not in gone]

@@ -9,13 +9,14 @@ Nothing here starts a process or writes to the store: `worker.py` does. Sources:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagrun.core.compiler import compile_generated
 from dagrun.core.config import Params, mark_templates, merge
 from dagrun.core.events import CallAgain, Failure, Outcome, Success
+from dagrun.core.files import INPUTS, OUTPUTS, patterns
 from dagrun.core.javascript import JavaScript
 from dagrun.core.retry import Retry, parse_retry
 from dagrun.core.template import evaluate
@@ -23,10 +24,14 @@ from dagrun.core.tree import Task
 from dagrun.core.workflow import Node
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.context import Context
+from dagrun.engine.wishes import Wishes
 from dagrun.errors import PluginError, TaskFailed, WorkflowError
 from dagrun.plugins import registry
 from dagrun.plugins.operator import Again, Command, Ended, Operator, Result, Subtasks, Succeeded, docker_options
 from dagrun.secrets.scopes import redirect
+
+if TYPE_CHECKING:
+    from dagrun.files.handover import Delivery
 
 SECOND = 1_000_000
 MOST_NESTED = 100  # groups generated inside each other; a workflow that calls itself ends here, not at the task limit
@@ -54,6 +59,8 @@ class Call:
     limits: Limits
     hosted: bool
     command: Command | None = None  # of the hosted operator's own, once it returned one
+    outputs: Sequence[str] = ()  # patterns of files that it hands on
+    deliveries: Sequence[Delivery] = ()  # files of others that it asks for
     since: int | None = None
     ended_at: int | None = None  # when its command did
     waits_for: int | None = None  # the attempt whose end cuts a wait short
@@ -69,6 +76,7 @@ class Surroundings(NamedTuple):
     warned: Callable[[str], None]
     start_required: Callable[..., Any]
     project_dir: str
+    own: str  # the try's own directory
     now: int
 
 
@@ -76,7 +84,10 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
     """Everything before the operator is called. A task without an operator, after evaluation, is a success (1.2)."""
     retry: Retry | None = None
     try:
-        params, local = evaluated(attempt, task, around)
+        wishes = Wishes(attempt.tree, task, around.own)
+        params, local = evaluated(attempt, task, around, wishes)
+        wishes.directories(local.get(INPUTS))
+        outputs = patterns(local.get(OUTPUTS))
         name, command = operator_of(local)
         if name is None:
             return Success()
@@ -117,11 +128,13 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
         start_required=around.start_required,
         redirects=redirects,
     )
-    call = Call(task, context, operator, name, retry, limits, hosted)
+    call = Call(task, context, operator, name, retry, limits, hosted, outputs=outputs, deliveries=wishes.deliveries)
     return check_time(call, around.now)
 
 
-def evaluated(attempt: Attempt, task: Task, around: Surroundings) -> tuple[dict[str, Any], dict[str, Any]]:
+def evaluated(
+    attempt: Attempt, task: Task, around: Surroundings, wishes: Wishes
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The merged, evaluated map of the task (spec/language P6), and the part of it that is written at the task itself."""
     scope = attempt.scope(task)
     for note in attempt.take_notes():
@@ -135,7 +148,10 @@ def evaluated(attempt: Attempt, task: Task, around: Surroundings) -> tuple[dict[
     else:
         names = [name for name in scope.template_names() if name not in builtins]
     merged = evaluate(
-        inherited, task.spec.config, around.javascript.at(attempt.timezone, around.now / SECOND), templated=names
+        inherited,
+        task.spec.config,
+        around.javascript.at(attempt.timezone, around.now / SECOND, wishes.file),
+        templated=names,
     )
     return merged, {key: part(merged.get(key), value) for key, value in task.spec.config.items()}
 

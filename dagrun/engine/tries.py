@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagrun.core.events import CallAgain, Event, Failure, Outcome
 from dagrun.core.tree import Task
@@ -16,6 +16,9 @@ from dagrun.engine.task import SECOND, Call
 from dagrun.logs.files import log_path
 from dagrun.plugins.executor import Exit
 from dagrun.store.base import TryRow
+
+if TYPE_CHECKING:
+    from dagrun.engine.transfers import Transfer
 
 
 def machine_clock() -> int:
@@ -36,6 +39,8 @@ class Try:
     prepared: Prepared | None = None
     handle: Mapping[str, Any] | None = None  # of its command, while that runs
     fd: int | None = None
+    transfer: Transfer | None = None  # of its files, before its command or after it
+    delivered: bool = False  # the files that it asks for are there
     deadline: float | None = None
     stopped: bool = False
     killed: bool = False  # stopped without grace
@@ -47,6 +52,11 @@ class Try:
     @property
     def task(self) -> Task:
         return self.attempt.tree[self.index]
+
+    @property
+    def at_work(self) -> bool:
+        """It has a command, or files on their way."""
+        return self.handle is not None or self.transfer is not None
 
 
 @dataclass(slots=True)

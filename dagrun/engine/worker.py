@@ -23,15 +23,17 @@ from dagrun.core.javascript import JavaScript
 from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
+from dagrun.engine.asked import surroundings
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.hunger import Hunger
 from dagrun.engine.launch import Launcher, if_full_says_so
 from dagrun.engine.observer import Observer
 from dagrun.engine.pauses import Pauses
+from dagrun.engine.transfers import Transfers
 from dagrun.engine.tries import Report, Try, machine_clock, record, try_log, without_secrets
 from dagrun.engine.turn import TURNS_AT_ONCE, Asked, Turn, take_turns
 from dagrun.errors import LimitExceeded, TaskFailed
-from dagrun.logs.files import append_text, log_path
+from dagrun.logs.files import log_path
 from dagrun.plugins.executor import Exit
 from dagrun.plugins.operator import Command, Ended
 from dagrun.store.base import Store
@@ -71,6 +73,7 @@ class Worker:
         self.attempts: dict[int, Attempt] = {}
         self.tries: dict[tuple[int, int], Try] = {}
         self.selector = selectors.DefaultSelector()
+        self.transfers = Transfers(self)
         self.reports: list[Report] = []
         self.later: deque[Callable[[], None]] = deque()
         self.deadlines: list[tuple[float, int, Try]] = []
@@ -130,7 +133,7 @@ class Worker:
         """Take up the commands that have ended."""
         for key, _ in self.selector.select(0):
             if isinstance(key.data, Try):
-                self.look_at(key.data)
+                (self.transfers.look_at if key.data.transfer else self.look_at)(key.data)
         for held in [held for held in self.tries.values() if held.stopped or (held.handle and held.fd is None)]:
             if self.hurried and held.stopped and not held.killed:
                 self.stop(held)
@@ -155,7 +158,7 @@ class Worker:
         now = time.monotonic()
         while self.deadlines and self.deadlines[0][0] <= now:
             held = heappop(self.deadlines)[2]
-            if held.handle is not None and not held.stopped:
+            if held.at_work and not held.stopped:
                 held.out_of_time = True
                 self.reports.append(Report(held.attempt, OutOfTime(held.index, held.lease)))
         if self.launcher.executor.tick(now) is not None:
@@ -274,13 +277,15 @@ class Worker:
 
     def stop_what_shall_end(self, attempt: Attempt) -> None:
         for held in list(self.tries.values()):
-            if held.attempt is attempt and not held.stopped and held.handle is not None and held.task.state == STOPPING:
+            if held.attempt is attempt and not held.stopped and held.at_work and held.task.state == STOPPING:
                 self.stop(held)
 
     def stop(self, held: Try) -> None:
         """Its command is told to end: politely, or for certain."""
         limits = held.call.limits if held.call else calls.Limits()
         held.stopped, held.killed = True, self.hurried
+        if held.transfer is not None:
+            held.transfer.stop()
         if held.handle is not None:
             self.launcher.stop(held.handle, calls.Limits(grace=0.0, signal="KILL") if self.hurried else limits)
 
@@ -310,7 +315,7 @@ class Worker:
         held = self.hold(attempt, task, now)
         attempt.waits_for.pop(task.index, None)
         attempt.variables().forget(task.index)
-        call = calls.prepare(attempt, task, self.around(held, now))
+        call = calls.prepare(attempt, task, surroundings(self, held, now))
         if not isinstance(call, calls.Call):
             self.ended(held, call)
             return
@@ -328,25 +333,15 @@ class Worker:
         self.tries[attempt.id, task.index] = held
         return held
 
-    def around(self, held: Try, now: int) -> calls.Surroundings:
-        attempt = held.attempt
-        return calls.Surroundings(
-            javascript=self.javascript,
-            secret_value=lambda key: self.secret(held, key),
-            write=lambda text: self.write(held, text),
-            notify=lambda text: attempt.notify(self.store, held.task, text),
-            warned=lambda text: self.later.append(lambda: self.observer.warned(text)),
-            start_required=lambda workflow, **wanted: self.start_required(attempt, workflow, **wanted),
-            project_dir=attempt.project_dir,
-            now=now,
-        )
-
     def carry_on(self, held: Try, result: Command | Outcome) -> None:
         """The operator asked for a command, or it is done."""
+        assert held.call is not None
+        if isinstance(result, Success) and held.call.outputs:
+            self.transfers.collect(held, result)
+            return
         if not isinstance(result, Command):
             self.ended(held, result)
             return
-        assert held.call is not None
         try:
             self.launch(held, result)
         except TaskFailed as problem:
@@ -359,6 +354,9 @@ class Worker:
         assert held.call is not None
         if held.prepared is None:
             held.prepared = self.launcher.prepare(held.attempt, held.task, held.number, held.call)
+        if held.call.deliveries and not held.delivered:
+            self.transfers.deliver(held, command)
+            return
         self.watch(held, self.launcher.start(held.prepared, command, held.log, held.masked))
 
     def watch(self, held: Try, handle: Mapping[str, Any]) -> None:
@@ -373,6 +371,11 @@ class Worker:
             self.selector.register(held.fd, selectors.EVENT_READ, held)
         self.observer.logging(held.task, held.log)
         held.wrote = True
+        self.begin(held)
+
+    def begin(self, held: Try) -> None:
+        """Its time runs; it may have been told to end before it began."""
+        assert held.call is not None
         limits = held.call.limits
         if limits.timeout is not None and held.deadline is None:
             held.deadline = time.monotonic() + limits.timeout - max(0, self.now() - held.started_at) / calls.SECOND
@@ -382,9 +385,9 @@ class Worker:
 
     def end_all(self) -> None:
         """Every command is told to end, and has ended."""
-        at_work = [held for held in self.tries.values() if held.handle is not None]
-        for held in at_work:
+        for held in self.tries.values():
             self.stop(held)
+        at_work = [held for held in self.tries.values() if held.handle is not None]
         while at_work:
             delay = self.launcher.executor.tick(time.monotonic())
             for held in at_work:
@@ -435,17 +438,3 @@ class Worker:
             kept = self.launcher.clean_up(held.prepared, failed=failed)
             if kept:
                 self.observer.said(kept)
-
-    # -- what operators ask for
-
-    def write(self, held: Try, text: str) -> None:
-        if not held.wrote:
-            self.observer.logging(held.task, held.log)
-            held.wrote = True
-        append_text(held.log, text)
-
-    def secret(self, held: Try, key: str) -> str | None:
-        value = self.secret_value(key)
-        if value is not None:
-            held.masked.append(value)
-        return value

@@ -279,6 +279,9 @@ class Pruned(Protocol):
     def list_past(self) -> list[PastRow]:
         """All attempts, by id."""
 
+    def list_outputs(self) -> list[tuple[int, str]]:
+        """Each task's files, as JSON, with its attempt."""
+
     def list_reuses(self) -> list[tuple[int, int]]:
         """Each attempt with each other one that tasks of it really ran in."""
 

@@ -78,6 +78,7 @@ class Statements(NamedTuple):
     list_notices: str  # limit, offset
     delete_notices_of: str  # attempt_id
     list_past: str
+    list_outputs: str
     list_reuses: str
     resumed_after: str  # after
     count_rows: str  # attempt_id, attempt_id, attempt_id
@@ -467,6 +468,11 @@ SQLITE = Statements(
         SELECT attempts.id, attempts.project_id, attempts.workflow, attempts.session_id,
         attempts.revision_id, attempts.state, attempts.finished_at, attempts.resumed_from, attempts.owner
         FROM attempts ORDER BY attempts.id
+    """,
+    list_outputs="""
+        SELECT tasks.attempt_id, tasks.outputs
+        FROM tasks
+        WHERE tasks.outputs IS NOT NULL
     """,
     list_reuses="""
         SELECT DISTINCT tasks.attempt_id, tasks.reused_from
@@ -949,6 +955,11 @@ POSTGRESQL = Statements(
         SELECT attempts.id, attempts.project_id, attempts.workflow, attempts.session_id,
         attempts.revision_id, attempts.state, attempts.finished_at, attempts.resumed_from, attempts.owner
         FROM attempts ORDER BY attempts.id
+    """,
+    list_outputs="""
+        SELECT tasks.attempt_id, tasks.outputs
+        FROM tasks
+        WHERE tasks.outputs IS NOT NULL
     """,
     list_reuses="""
         SELECT DISTINCT tasks.attempt_id, tasks.reused_from

@@ -26,6 +26,9 @@ class PrunedTx:
     def list_reuses(self) -> list[tuple[int, int]]:
         return [(row[0], row[1]) for row in self._execute(self._sql.list_reuses, ()).fetchall()]
 
+    def list_outputs(self) -> list[tuple[int, str]]:
+        return [(row[0], row[1]) for row in self._execute(self._sql.list_outputs, ()).fetchall()]
+
     def resumed_after(self, attempt_id: int) -> list[int]:
         return [row[0] for row in self._execute(self._sql.resumed_after, (attempt_id,)).fetchall()]
 

@@ -230,6 +230,7 @@ def _pruned() -> dict[str, ClauseElement]:
     by_schedule = select(schedules.c.id).where(schedules.c.revision_id == revisions.c.id).exists()
     return {
         "list_past": select(*(attempts.c[name] for name in base.PastRow._fields)).order_by(attempts.c.id),
+        "list_outputs": select(tasks.c.attempt_id, tasks.c.outputs).where(tasks.c.outputs.is_not(None)),
         "list_reuses": select(tasks.c.attempt_id, tasks.c.reused_from)
         .distinct()
         .select_from(attempts.join(tasks, tasks.c.attempt_id == attempts.c.id))

@@ -32,7 +32,7 @@ def test_a_dead_run_leaves_a_container_which_the_next_one_ends_first(yard: Yard)
     yard.kill9(process)
     assert len(yard.containers()) == 1
     printed = yard.call("retry", "1")
-    assert "1 of its commands were still there" in printed
+    assert "1 of its processes were still there" in printed
     assert [len(yard.notes("start", "a")), yard.notes("overlap")] == [2, []]
     assert yard.is_clean()
 

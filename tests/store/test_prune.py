@@ -112,6 +112,7 @@ def test_an_old_attempt_goes_with_its_rows_and_files(history):
     assert asdict(removed) == {
         "attempts": 1, "tasks": 2, "tries": 1, "moves": 2, "sessions": 1, "skips": 0, "notices": 0, "revisions": 1,
         "log_directories": 1, "log_bytes": 10, "kept_directories": 2, "kept_bytes": 10, "objects": 1, "object_bytes": 5,
+        "files": 0, "file_bytes": 0,
     }  # fmt: skip
 
 

@@ -1,0 +1,119 @@
+"""Files on S3, GCS, Azure and the like, by way of fsspec. Credentials come from where the packages of these services look for them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import fsspec
+
+from dagrun.core.files import Output
+from dagrun.errors import TaskFailed
+from dagrun.files.store import CHUNK_BYTES, Stopped, TransferStopped, damaged, missing, unavailable, whole
+
+_PART_BYTES = 16 << 20  # of an upload; S3 takes 10,000 of them
+
+
+class RemoteFiles:
+    """Raises ImportError when the package for the URL's scheme isn't there, ValueError for an unknown one."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        # What others put and remove there counts, and not what was listed a while ago.
+        self.fs, self.root = fsspec.core.url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
+
+    def put(self, source: str, path: str, stopped: Stopped) -> Output:
+        digest = hashed(source, stopped)
+        status = os.stat(source)
+        key = self._key(digest)
+        with self._speaking(), open(source, "rb") as from_:
+            if not (self.fs.exists(key) and self.fs.size(key) == status.st_size):
+                self._upload(from_, key, stopped)
+        return Output(path, digest, status.st_size, stat.S_IMODE(status.st_mode))
+
+    def _upload(self, from_: Any, key: str, stopped: Stopped) -> None:
+        """The service shows the object when all of it is there; an upload that is given up leaves nothing to be seen."""
+        to = self.fs.open(key, "wb", block_size=_PART_BYTES)
+        try:
+            while chunk := from_.read(CHUNK_BYTES):
+                if stopped():
+                    raise TransferStopped
+                to.write(chunk)
+        except BaseException:
+            to.discard()
+            to.closed = True
+            raise
+        to.close()
+
+    def get(self, file: Output, target: str, stopped: Stopped) -> None:
+        key = self._key(file.sha256)
+        hashing = hashlib.sha256()
+        with self._speaking():
+            try:
+                from_ = self.fs.open(key, "rb", block_size=_PART_BYTES, cache_type="readahead")
+            except FileNotFoundError:
+                raise missing(file, f"{self.url}: {key}") from None
+            with from_, whole(target) as to:
+                while chunk := from_.read(CHUNK_BYTES):
+                    if stopped():
+                        raise TransferStopped
+                    hashing.update(chunk)
+                    to.write(chunk)
+                os.fchmod(to.fileno(), file.mode)
+                if hashing.hexdigest() != file.sha256:
+                    raise damaged(file, f"{self.url}: {key}")
+
+    def sweep(self, named: set[str], before: int, *, dry_run: bool) -> tuple[int, int]:
+        count = size = 0
+        with self._speaking():
+            if not self.fs.exists(self.root):
+                return 0, 0
+            for key, known in self.fs.find(self.root, detail=True).items():
+                digest = "".join(key.split("/")[-2:])
+                if len(digest) == 64 and digest not in named and changed_at(known) < before:
+                    count += 1
+                    size += known.get("size") or 0
+                    if not dry_run:
+                        self.fs.rm_file(key)
+        return count, size
+
+    def _key(self, digest: str) -> str:
+        return f"{self.root.rstrip('/')}/{digest[:2]}/{digest[2:]}"
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Raises TaskFailed (platform) for whatever the service, or the network, has against it."""
+        try:
+            yield
+        except (TransferStopped, TaskFailed):
+            raise
+        except Exception as problem:  # each service has exceptions of its own
+            raise unavailable(f"{self.url} can't be used", f"{type(problem).__name__}: {problem}") from problem
+
+
+def hashed(path: str, stopped: Stopped) -> str:
+    hashing = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            if stopped():
+                raise TransferStopped
+            hashing.update(chunk)
+    return hashing.hexdigest()
+
+
+def changed_at(known: dict[str, Any]) -> int:
+    """When an object was put, microseconds; the services call it differently. Unknown: now, so that it stays."""
+    for name in ("LastModified", "last_modified", "updated", "mtime", "created"):
+        value = known.get(name)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return int(value.timestamp() * 1_000_000)
+        if isinstance(value, int | float):
+            return int(value * 1_000_000)
+    return 1 << 62
