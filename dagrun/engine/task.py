@@ -171,8 +171,8 @@ def third_party(attempt: Attempt, name: str) -> Hosted | None:
     file = file_of(name, attempt.manifest)
     if file and not attempt.hosting.project:
         raise TaskFailed(
-            f"Operator {name}> of {file} is not run: this daemon allows no operators of projects\n"
-            "  allow them with operators.project = true in its settings, or install it as a package",
+            f"Operator {name}> of {file} is not run: this daemon allows no operators of projects; "
+            "allow them with operators.project = true in its settings, or install it as a package",
             "not_allowed",
             "config",
         )

@@ -148,9 +148,8 @@ def description_of(operator: Hosted) -> Description:
         with limited(operator.memory):
             return described(operator.name, operator.origin, load(operator, "")())
     except PluginError as problem:
-        text = (
-            str(problem) if str(operator) in str(problem) else f"{operator} is broken: {problem}\n  {operator.mend()}"
-        )
+        text, title = str(problem), f"Operator {operator.name}>"
+        text = text if text.startswith(title) else f"{operator} is broken: {text}\n  {operator.mend()}"
         return Description(operator.name, operator.origin, problem=text)
     except BaseException as problem:
         return Description(operator.name, operator.origin, problem=failure_of(operator, problem).message)

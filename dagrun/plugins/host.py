@@ -122,7 +122,7 @@ def check_size(size: int) -> None:
 
 
 def bad_result(operator: Hosted, reason: str) -> TaskFailed:
-    return TaskFailed(f"{operator} gave a bad result: {reason}\n  {operator.mend()}", "bad_result", "runtime")
+    return TaskFailed(f"{operator} gave a bad result: {reason}; {operator.mend()}", "bad_result", "runtime")
 
 
 def crash(operator: Hosted, exit_code: int) -> TaskFailed:
@@ -132,7 +132,7 @@ def crash(operator: Hosted, exit_code: int) -> TaskFailed:
             how = f"was killed by {signal.Signals(exit_code - 128).name}"
     if exit_code == 128 + signal.SIGKILL:
         remedy = "the machine may have run out of memory"
-    text = f"{operator} {how} and gave no result\n  the task's log shows what it printed before; {remedy}"
+    text = f"{operator} {how} and gave no result; the task's log shows what it printed before; {remedy}"
     return TaskFailed(text, "operator_crashed", "runtime")
 
 
@@ -288,12 +288,13 @@ def failure_of(operator: Hosted, problem: BaseException) -> TaskFailed:
     if isinstance(problem, PluginError):
         if problem.__cause__:
             traceback.print_exception(problem.__cause__)
-        return TaskFailed(str(problem), "plugin_error", "config")
+        return TaskFailed(str(problem).replace("\n  ", "; "), "plugin_error", "config")
     traceback.print_exception(problem)
     if operator.memory and is_out_of_memory(problem):
-        text = f"{operator} needed more memory than a call may have, {size_text(operator.memory)}\n  raise operators.memory in the settings, or let it hold less at once"
-        return TaskFailed(text, "oom", "runtime")
-    text = f"{operator} failed with {described(problem)}\n  the task's log shows its trace; {operator.mend()}"
+        text = f"{operator} needed more memory than a call may have, {size_text(operator.memory)}"
+        remedy = "raise operators.memory in the settings, or let it hold less at once"
+        return TaskFailed(f"{text}; {remedy}", "oom", "runtime")
+    text = f"{operator} failed with {described(problem)}; the task's log shows its trace; {operator.mend()}"
     return TaskFailed(text, "operator_error", "runtime")
 
 
@@ -302,12 +303,14 @@ def is_out_of_memory(problem: BaseException) -> bool:
 
 
 def described(problem: BaseException) -> str:
-    """`ValueError: text (slack.py:12)`: with the line of the plug-in, or of what it called."""
+    """`ValueError: text (slack.py:12)`: with the line of the plug-in, or of a library that it called."""
+    here = os.path.dirname(__file__)
     frames = traceback.extract_tb(problem.__traceback__)
+    frames = [frame for frame in frames if not frame.filename.startswith(("<frozen", here))]
     if isinstance(problem, SyntaxError):
         place = f" ({os.path.basename(problem.filename or '')}:{problem.lineno})"
         return f"{type(problem).__name__}: {problem.msg}{place}"
-    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if len(frames) > 1 else ""
+    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
     text = str(problem)
     return f"{type(problem).__name__}{': ' if text else ''}{text}{place}"
 

@@ -6,7 +6,6 @@ begins with `_` is no operator: it is for what the others import. All of them ar
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from collections.abc import Container, Iterable
@@ -71,7 +70,7 @@ def the_one_of(names: dict[str, Any], module: str) -> type[Operator]:
     """Of what a module defines the operator. One that others derive from is no more than their base."""
     found = [
         value
-        for value in dict.fromkeys(each for each in names.values() if inspect.isclass(each))
+        for value in dict.fromkeys(each for each in names.values() if isinstance(each, type))
         if issubclass(value, Operator) and value.__module__ == module
     ]
     found = [one for one in found if not any(other is not one and issubclass(other, one) for other in found)]

@@ -255,7 +255,7 @@ def test_what_needs_too_much_memory_is_told_of_the_setting(call):
     failure = call("leaks", memory=200 << 20).failure
     assert failure.kind == "oom"
     assert failure.message.startswith(
-        f"{SELF} needed more memory than a call may have, 200 MiB\n  raise operators.memory"
+        f"{SELF} needed more memory than a call may have, 200 MiB; raise operators.memory"
     )
 
 

@@ -124,7 +124,7 @@ def test_a_result_that_is_too_large_is_not_read(answer, tmp_path):
     assert failure.kind == "bad_result"
     assert failure.message == (
         "Operator x> of operators/x.py gave a bad result: it has 10,000,001 bytes, and may have 10,000,000; "
-        "write large data to a file or a table, and return its name\n  mend operators/x.py"
+        "write large data to a file or a table, and return its name; mend operators/x.py"
     )
 
 
@@ -143,4 +143,4 @@ def test_what_is_no_file_of_text_is_a_bad_result(make, answer, tmp_path):
 
 
 def test_no_result_after_a_kill_names_the_signal(answer):
-    assert answer(139).message.startswith("Operator x> of operators/x.py was killed by SIGSEGV and gave no result\n")
+    assert answer(139).message.startswith("Operator x> of operators/x.py was killed by SIGSEGV and gave no result; ")
