@@ -305,8 +305,8 @@ def is_out_of_memory(problem: BaseException) -> bool:
 def described(problem: BaseException) -> str:
     """`ValueError: text (slack.py:12)`: with the line of the plug-in, or of a library that it called."""
     here = os.path.dirname(__file__)
-    frames = traceback.extract_tb(problem.__traceback__)
-    frames = [frame for frame in frames if not frame.filename.startswith(("<frozen", here))]
+    trace = traceback.extract_tb(problem.__traceback__)
+    frames = [frame for frame in trace if not frame.filename.startswith(("<frozen", here))]
     if isinstance(problem, SyntaxError):
         place = f" ({os.path.basename(problem.filename or '')}:{problem.lineno})"
         return f"{type(problem).__name__}: {problem.msg}{place}"

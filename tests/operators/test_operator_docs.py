@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -40,13 +39,3 @@ class Project:
 
     def paths(self) -> list[str]:
         return []
-
-
-def test_the_operator_of_the_readme_works():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "operators" / "README.md").read_text(), re.DOTALL)
-    names: dict = {}
-    for block in blocks:
-        exec(block, names)
-    names["test_it_looks_again_later"]()
-    task = names["context"]({"_command": "a.csv"}, files={"a.csv": "abc"})
-    assert names["FileWait"]().run(task) == names["Succeeded"](stored={"size": 3})
