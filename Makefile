@@ -48,7 +48,7 @@ format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-generate: $(READY) ## write what is generated: the compiled statements, the schema, the table of states
+generate: $(READY) ## write what is generated: the compiled statements, the schema, tables of states and options
 	$(BIN)/python -m dagrun.store.generate
 	$(BIN)/python docs/generate.py
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "prune": "Remove attempts and logs that are old.",
     "check": "Check workflows without running them.",
     "plan": "Show what a run would do.",
+    "operators": "List the operators, or explain one.",
     "graph": "Draw a workflow as text, Mermaid or DOT.",
     "init": "Make a new project.",
     "secrets": "List, set and delete secrets.",

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any
 
 import click
 
 from dagrun.core.check import ERROR, WARNING, Finding, Operators, check, operator_name
-from dagrun.core.config import Template
+from dagrun.core.config import Option, Template
 from dagrun.core.workflow import Workflow
-from dagrun.errors import UserError, WorkflowError
+from dagrun.errors import PluginError, UserError, WorkflowError
 from dagrun.plugins import registry
+from dagrun.project.archive import Directory
 from dagrun.project.loader import compile_file, workflow_files
 
 # Of the neighbours of a workflow, so many bytes are compiled before a run, to warn about broken ones: 20 ms at most.
 LOOKED_AT = 50_000
+OPERATORS_FOLDER = "operators/"  # of the project; most have none
 
 
-def operators() -> Operators:
+Known = Callable[[str], tuple[Sequence[Option], bool] | None]
+
+
+@cache
+def built_in(name: str) -> tuple[Sequence[Option], bool] | None:
+    """What is known of an operator without running anybody's code."""
+    if not registry.OPERATORS.is_trusted(name):
+        return None
+    operator = registry.OPERATORS.load(name)()
+    return operator.options, operator.retries
+
+
+def asked(directory: str, paths: Collection[str]) -> Known:
+    """The same, and what third-party operators say of themselves in a process of their own; raises PluginError."""
+    from dagrun.plugins.describe import describe
+
     @cache
-    def known(name: str) -> tuple[tuple[str, ...], bool] | None:
-        if not registry.OPERATORS.is_trusted(name):
-            return None
-        operator = registry.OPERATORS.load(name)()
-        return operator.options, operator.retries
+    def known(name: str) -> tuple[Sequence[Option], bool] | None:
+        if registry.OPERATORS.is_trusted(name) or name not in operators(paths).names():
+            return built_in(name)
+        found = describe(name, directory, paths)
+        if found.problem:
+            raise PluginError(found.problem)
+        return found.options, found.retries
 
-    return Operators(registry.OPERATORS.names, known)
+    return known
+
+
+def operators(paths: Collection[str], known: Known = built_in) -> Operators:
+    """The operators that a project with these files may use. Raises PluginError when two have the same name."""
+    if not any(path.startswith(OPERATORS_FOLDER) for path in paths):
+        return Operators(registry.OPERATORS.names, known)
+    from dagrun.plugins.local import names_in
+
+    own = names_in(frozenset(paths))
+    return Operators(lambda: [*registry.OPERATORS.names(), *own], known)
 
 
 def findings_of(files: Any, workflow: Workflow) -> list[Finding]:
-    return check(workflow, operators(), frozenset(files.paths()))
+    paths = frozenset(files.paths())
+    return check(workflow, operators(paths), paths)
 
 
 def check_notify(files: Any, workflow: Workflow) -> None:
@@ -91,8 +122,14 @@ def warn_before_run(files: Any, workflow: Workflow) -> None:
                 click.echo(f"warning: {problem}", err=True)
 
 
-def look_at_all(files: Any, only: str | None) -> tuple[list[Workflow], list[Finding], list[UserError]]:
+def look_at_all(files: Directory, only: str | None) -> tuple[list[Workflow], list[Finding], list[UserError]]:
     """All workflows of the project, or one: what compiles, what was found, and the errors of the rest."""
+    paths = frozenset(files.paths())
+    known = asked(files.path, paths)
+    try:
+        operators(paths)
+    except PluginError as problem:
+        return [], [], [problem]
     workflows: list[Workflow] = []
     findings: list[Finding] = []
     errors: list[UserError] = []
@@ -100,7 +137,7 @@ def look_at_all(files: Any, only: str | None) -> tuple[list[Workflow], list[Find
         try:
             workflow = compile_file(files, file)
             workflows.append(workflow)
-            findings += findings_of(files, workflow)
+            findings += check(workflow, operators(paths, known), paths)
             check_schedule(workflow)
             findings += advice_of(workflow)
             check_notify(files, workflow)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from dagrun.cli.checking import operators
 from dagrun.cli.opened import Opened
 from dagrun.cli.running import revision_of
 from dagrun.core.resume import Side, Wish, below, one_task, ordered_before, plan
@@ -13,7 +14,6 @@ from dagrun.core.reuse import Plan
 from dagrun.core.tree import TaskTree
 from dagrun.core.workflow import TaskSpec, Workflow
 from dagrun.engine.rows import decode, load_tree
-from dagrun.errors import TaskFailed
 from dagrun.plugins import registry
 from dagrun.project.archive import Snapshot
 from dagrun.store.base import AttemptRow, RevisionRow
@@ -22,14 +22,16 @@ from dagrun.store.base import AttemptRow, RevisionRow
 def declared_files(files: Snapshot, spec: TaskSpec) -> dict[str, str]:
     """The digests of the project files that a task's operator declares as files, from its unevaluated keys (F38)."""
     name, command_text = operator_of(spec)
-    if name is None or not registry.OPERATORS.is_trusted(name):
+    if name is None:
         return {}
-    try:
-        operator = registry.OPERATORS.load(name)()
-    except TaskFailed:
-        return {}
+    if registry.OPERATORS.is_trusted(name):
+        declared = registry.OPERATORS.load(name)().files(command_text, spec.config, files.manifest)
+    else:  # an operator of the project's own counts with its code
+        from dagrun.plugins.local import files_behind
+
+        declared = files_behind(name, files.manifest)
     found = {}
-    for path in operator.files(command_text, spec.config, files.manifest):
+    for path in declared:
         digest = files.digest(os.path.normpath(path))
         if digest is not None:
             found[path] = digest
@@ -62,6 +64,7 @@ def make_plan(
     """What a new attempt of `workflow` takes over from `old`. Raises UserError."""
     tree, before = old_side(opened, old)
     files = revision_of(opened, revision).files
+    operators(frozenset(files.manifest))  # two of one name are refused here, too
     after = Side(workflow, params, lambda spec: declared_files(files, spec))
     return plan(tree, old.id, before, after, wish)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dagrun.cli.hosting import hosting_of
 from dagrun.cli.noticing import AtEnd, noticing_of
 from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import Opened, retry_command
@@ -105,6 +106,7 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         schedule_params=schedule_params,
         gates=gates_of(opened),
         noticing=noticing,
+        hosting=hosting_of(opened.settings, daemon=False),
     )
     return Runner(opened, revision, project_id, output, local, AtEnd(opened, noticing, project_id, output.said))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from dagrun.cli.hosting import hosting_of
 from dagrun.cli.noticing import deadman_of, notices_of, noticing_of
 from dagrun.cli.opened import Opened, project_options
 from dagrun.cli.running import end_dead_runs, executors_of, files_of, gates_of, schedule_params, slots_of
@@ -107,6 +108,7 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing:
         daemon=True,
         gates=gates_of(opened),
         noticing=noticing,
+        hosting=hosting_of(opened.settings, daemon=True),
     )
     catalog = Catalog(store, opened.state_dir, {"task_limit": TASK_LIMIT})
     scheduler = Scheduler(store, local, catalog, diary.said, opened_at=local.worker.now())
@@ -157,10 +159,8 @@ def read_checked(place: Place, state_dir: str, diary: Diary, before: Candidate |
     from dagrun.cli.checking import operators
     from dagrun.core import check as checks
 
-    known = operators()
-
     def check(paths: frozenset[str], workflow: Workflow) -> list[str]:
-        found = checks.check(workflow, known, paths)
+        found = checks.check(workflow, operators(paths), paths)
         for finding in found:
             if finding.level != checks.ERROR:
                 diary.warned_once(str(finding))

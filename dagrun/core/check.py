@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dagrun.core.config import Template, suggest
+from dagrun.core.config import Option, Template, json_text, suggest
 from dagrun.core.retry import group_retry
 from dagrun.core.template import references
 from dagrun.core.workflow import Node, Place, TaskSpec, Workflow
+from dagrun.errors import PluginError
 
 ERROR, WARNING = "error", "warning"
 
@@ -22,6 +23,7 @@ POLICIES = (
     "_secrets", "_env", "_disable", "_do", "_else_do", "_timeout", "_kill_grace", "_signal", "_workspace", "_keep", "_use", "_rate", "_priority",
     "_workdir", "_docker", "_outputs", "_inputs",
 )  # fmt: skip
+LONGEST_SHOWN = 100  # characters of a value in a message
 CHOICES = {"_workspace": ("own", "shared", "project"), "_keep": ("never", "on_failure", "always")}
 
 
@@ -44,10 +46,13 @@ class Finding(NamedTuple):
 
 
 class Operators(NamedTuple):
-    """What is known of operators: all names; of one, its options and whether its own `_retry` works; None: unknown."""
+    """What is known of operators: all names; of one, its options and whether its own `_retry` works; None: unknown.
+
+    `known` raises PluginError for a broken one.
+    """
 
     names: Callable[[], Sequence[str]]
-    known: Callable[[str], tuple[tuple[str, ...], bool] | None]
+    known: Callable[[str], tuple[Sequence[Option], bool] | None]
 
 
 def check(workflow: Workflow, operators: Operators, paths: Container[str]) -> list[Finding]:
@@ -99,7 +104,11 @@ class Checker(NamedTuple):
         yield from self.choices()
         if name is None:
             return
-        known = self.operators.known(name)
+        try:
+            known = self.operators.known(name)
+        except PluginError as problem:
+            yield self.finding(ERROR, "plugin_error", *str(problem).split("\n  ", 1))
+            return
         if known is None:
             if name not in self.operators.names():
                 near = suggest(name, list(self.operators.names()))
@@ -109,11 +118,12 @@ class Checker(NamedTuple):
         options, retries = known
         if not retries and self.spec.config.get("_retry") is not None and name in ("echo", "fail", "wait", "notify"):
             yield self.finding(WARNING, "no_effect", f"_retry has no effect on {name}>")
-        yield from self.keys(name, options)
+        yield from self.keys(name, [option.name for option in options if option.kind != "secret"])
+        yield from self.values(options)
         yield from self.files(name)
         yield from self.retry()
 
-    def keys(self, name: str, options: tuple[str, ...]) -> Iterator[Finding]:
+    def keys(self, name: str, options: Sequence[str]) -> Iterator[Finding]:
         for key in self.spec.config:
             if (
                 key.endswith(">")
@@ -135,6 +145,18 @@ class Checker(NamedTuple):
                     yield self.finding(
                         WARNING, "unused_key", f"{key} is no key of a task", hint=f"did you mean {near}?"
                     )
+
+    def values(self, options: Sequence[Option]) -> Iterator[Finding]:
+        """Of what is written out; what a template will give, nobody knows."""
+        by_name = {option.name: option for option in options if option.kind != "secret"}
+        for key, value in self.spec.config.items():
+            option = by_name.get("_command" if key.endswith(">") else key)
+            if option is None or isinstance(value, Template) or option.takes(value):
+                continue
+            shown = json_text(value)
+            shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[: LONGEST_SHOWN - 3]}..."
+            message = f"{key} must be {option.expected}, but it is {shown}"
+            yield self.finding(ERROR, "bad_type", message)._replace(place=self.spec.places.get(key, self.spec.place))
 
     def files(self, name: str) -> Iterator[Finding]:
         command = next((value for key, value in self.spec.config.items() if key.endswith(">")), None)

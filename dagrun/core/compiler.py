@@ -218,6 +218,7 @@ class Compiler:
             error=self.special(config, "_error", full_name, place),
             check=special_map(config, "_check", full_name, place, strict=is_operator),
             place=place,
+            places=config.places if config.__class__ is Map else NOTHING,
         )
         node = Node(len(self.nodes), parent, full_name, spec, upstreams)
         self.nodes.append(node)

@@ -1,7 +1,7 @@
 """Values of workflow files and how they are read.
 
-This file owns the kinds of values that a workflow is made of (`Template`, `Map`, `Seq`), how two maps are
-merged, how an operator reads an option (`Params`) and how a value is printed (`json_text`). It doesn't know
+This file owns the kinds of values that a workflow is made of (`Template`, `Map`, `Seq`), how two maps are merged, which
+options an operator has (`Option`), how it reads them (`Params`) and how a value is printed (`json_text`). It doesn't know
 where values come from: `core.yaml` loads them, the store gives them back as JSON, operators return them.
 
 Values are treated as immutable once they are made; whoever changes one makes a new one that shares the rest.
@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from dagrun.errors import TaskFailed
 
@@ -135,29 +136,29 @@ class Params(Mapping[str, Any]):
 
     def text(self, key: str, default: D = REQUIRED) -> str | D:
         """A text; numbers and booleans become their JSON text."""
-        return self._read(key, default, to_text, "a text")
+        return self._read(key, default, TEXT)
 
     def boolean(self, key: str, default: D = REQUIRED) -> bool | D:
         """true or false; also these words as text, and whole numbers, of which 0 is false."""
-        return self._read(key, default, to_boolean, "true or false")
+        return self._read(key, default, BOOLEAN)
 
     def integer(self, key: str, default: D = REQUIRED) -> int | D:
         """A whole number of 64 bits; fractions are cut off, empty text is 0."""
-        return self._read(key, default, to_integer, "a whole number")
+        return self._read(key, default, INTEGER)
 
     def list_(self, key: str, default: D = REQUIRED) -> list[Any] | D:
-        return self._read(key, default, to_list, "a list")
+        return self._read(key, default, LIST)
 
     def list_or_json(self, key: str, default: D = REQUIRED) -> list[Any] | D:
         """A list, or a text that holds a JSON array."""
-        return self._read(key, default, to_list_or_json, "a list, or the JSON text of one")
+        return self._read(key, default, JSON_LIST)
 
     def map_(self, key: str, default: D = REQUIRED) -> dict[str, Any] | D:
-        return self._read(key, default, to_map, "a map")
+        return self._read(key, default, MAP)
 
     def map_or_json(self, key: str, default: D = REQUIRED) -> dict[str, Any] | D:
         """A map, or a text that begins with a JSON object."""
-        return self._read(key, default, to_map_or_json, "a map, or the JSON text of one")
+        return self._read(key, default, JSON_MAP)
 
     def optional_map(self, key: str) -> dict[str, Any]:
         """A map; empty when the key is missing or null."""
@@ -165,7 +166,7 @@ class Params(Mapping[str, Any]):
 
     def duration(self, key: str, default: D = REQUIRED) -> float | D:
         """Seconds: from `1d 2h 3m 4s` (each part optional, in this order), or a number."""
-        return self._read(key, default, to_seconds, "a duration such as 1h 30m, or a number of seconds")
+        return self._read(key, default, DURATION)
 
     def unused(self, keys: Iterable[str]) -> list[str]:
         """Those of the keys that nobody looked at so far, in their order."""
@@ -192,16 +193,16 @@ class Params(Mapping[str, Any]):
             level = Params(value or {})
         return dict(level)
 
-    def _read(self, key: str, default: D, convert: Callable[[Any], T], expected: str) -> T | D:
+    def _read(self, key: str, default: D, kind: Kind[T]) -> T | D:
         value = self.get(key)
         if value is None:
             if default is REQUIRED:
                 raise TaskFailed(f"Parameter '{key}' is required but not set", f"missing ({key})", "config")
             return default
         try:
-            return convert(value)
+            return kind.convert(value)
         except ValueError:
-            raise _bad_type(key, value, expected) from None
+            raise _bad_type(key, value, kind.expected) from None
 
 
 def _fill(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -301,6 +302,65 @@ def to_seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
         raise ValueError(value)
     return float(value)
+
+
+class Kind(NamedTuple, Generic[T]):
+    """What an option may be, as messages say it, and the conversion."""
+
+    expected: str
+    convert: Callable[[Any], T]
+
+
+TEXT = Kind("a text", to_text)
+BOOLEAN = Kind("true or false", to_boolean)
+INTEGER = Kind("a whole number", to_integer)
+DURATION = Kind("a duration such as 1h 30m, or a number of seconds", to_seconds)
+LIST = Kind("a list", to_list)
+JSON_LIST = Kind("a list, or the JSON text of one", to_list_or_json)
+MAP = Kind("a map", to_map)
+JSON_MAP = Kind("a map, or the JSON text of one", to_map_or_json)
+KINDS: Mapping[str, Kind[Any]] = {
+    "text": TEXT, "boolean": BOOLEAN, "integer": INTEGER, "duration": DURATION, "list": LIST, "JSON list": JSON_LIST,
+    "map": MAP, "JSON map": JSON_MAP,
+}  # fmt: skip
+
+
+class Option(NamedTuple):
+    """A row of the table of what an operator reads (spec/operators 11.1): `check`, the documents and people go by it.
+
+    The name `_command` is what stands behind `NAME>`. `kind` is one of KINDS or several (`text or list`); `any`; `word`, for
+    one of the `choices`; or `secret`, for a key that the operator asks `task.secret` for.
+    """
+
+    name: str
+    kind: str
+    default: str = ""  # for people: `30`, `that of the server`; `required` for what must be there
+    meaning: str = ""
+    choices: tuple[str, ...] = ()  # words that are allowed beside the kind
+
+    def takes(self, value: Any) -> bool:
+        """Whether the operator can read the value; null counts as missing."""
+        if value is None or self.kind == "any" or (isinstance(value, str) and value.strip().lower() in self.choices):
+            return True
+        for kind in self._kinds():
+            with suppress(ValueError):
+                kind.convert(value)
+                return True
+        return False
+
+    @property
+    def expected(self) -> str:
+        """What it must be, as messages say it."""
+        return " or ".join([*(kind.expected for kind in self._kinds()), *self.choices])
+
+    def problem(self) -> str | None:
+        """What its author has to mend, or None."""
+        known = {"any", "word", "secret", *KINDS}
+        wrong = [kind for kind in self.kind.split(" or ") if kind not in known]
+        return f"the option {self.name} is of an unknown kind, {wrong[0]}" if wrong else None
+
+    def _kinds(self) -> list[Kind[Any]]:
+        return [KINDS[kind] for kind in self.kind.split(" or ") if kind in KINDS]
 
 
 def _first_json(text: str, opening: str, *, whole: bool) -> Any:

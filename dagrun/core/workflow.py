@@ -34,6 +34,7 @@ class TaskSpec:
     slots: int | None = None  # a group's moving window: so many children at work at once
     fail_fast: bool = False
     place: Place = (None, None, None)
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)  # of its keys, in a file
 
     def own(self, key: str) -> Any:
         """A policy of this task as `_export` and its own keys give it; not inherited (spec/language X13)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dagrun.core.params import EMPTY, Scope, Variables
 from dagrun.core.session import Identity, builtin_variables
@@ -22,6 +22,13 @@ class Files(Protocol):
     def paths(self) -> list[str]: ...
 
 
+class Hosting(NamedTuple):
+    """What third-party operators may do: `operators.*` of the settings."""
+
+    project: bool = True  # files `operators/NAME.py` of the project are operators
+    memory: int = 2 << 30  # bytes of data of a call; 0: any number
+
+
 @dataclass(slots=True)
 class Attempt:
     live: Live
@@ -36,6 +43,7 @@ class Attempt:
     known: Variables | None = None
     due: int | None = None  # when its next waiting task is due, as the worker noted it
     waits_for: dict[int, int] = field(default_factory=dict)  # index of a waiting task → attempt that it waits for
+    hosting: Hosting = field(default_factory=Hosting)
 
     @property
     def id(self) -> int:

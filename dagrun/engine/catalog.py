@@ -98,7 +98,7 @@ def read(place: Place, state_dir: str, check: Check, before: Candidate | None = 
         except (WorkflowError, UserError) as problem:
             problems.append(str(problem))
     if problems:
-        raise Refused(place.name, problems)
+        raise Refused(place.name, list(dict.fromkeys(problems)))
     return found
 
 

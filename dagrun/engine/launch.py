@@ -22,7 +22,7 @@ from dagrun.engine.attempt import Attempt
 from dagrun.engine.task import Call, Limits
 from dagrun.engine.workspace import Workspace, Workspaces, inside
 from dagrun.errors import TaskFailed
-from dagrun.executors.marks import MARK
+from dagrun.executors.marks import MARK, marked, send
 from dagrun.plugins.executor import Exit, Launch
 from dagrun.plugins.operator import Command, TryFile
 from dagrun.protocols import Protocol
@@ -65,6 +65,7 @@ class Prepared:
     has_secrets: bool = False
     process: int | None = None  # the leader of its process group
     commands: int = 0  # that were started so far
+    hosted: bool = False  # by an operator that may leave nothing at work
 
     @property
     def command_name(self) -> str:
@@ -118,7 +119,9 @@ class Launcher:
         except TaskFailed:
             workspace.remove()
             raise
-        return Prepared(workspace, attempt, task.full_name, f"{self.store_id}/{key}", workspace.io, directory, keep)
+        name = f"{self.store_id}/{key}"
+        hosted = call.hosted is not None
+        return Prepared(workspace, attempt, task.full_name, name, workspace.io, directory, keep, hosted=hosted)
 
     def reopen(self, attempt: Attempt, task: Task, number: int, call: Call) -> Prepared | None:
         """The workspace of a try that an earlier process started. None when its directory is gone."""
@@ -217,6 +220,8 @@ class Launcher:
 
     def clean_up(self, prepared: Prepared, *, failed: bool) -> str | None:
         """Remove what the try had for itself, or say where it is kept. Secrets in its files go in any case."""
+        if prepared.hosted and prepared.process is not None and not group_is_gone(prepared.process):
+            send(marked(lambda mark: mark == prepared.command_name), signal.SIGKILL)
         if prepared.keep == "always" or (prepared.keep == "on_failure" and failed):
             for name in prepared.written:
                 with suppress(FileNotFoundError):  # a task may remove them itself

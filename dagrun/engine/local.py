@@ -17,7 +17,7 @@ from dagrun.core.sla import Alarm, alarm_of, asks_for_usual
 from dagrun.core.state import SUCCESS
 from dagrun.core.template import evaluate
 from dagrun.core.workflow import Workflow
-from dagrun.engine.attempt import Attempt, open_attempt
+from dagrun.engine.attempt import Attempt, Hosting, open_attempt
 from dagrun.engine.launch import Launcher
 from dagrun.engine.observer import Observer
 from dagrun.engine.owners import Ownership
@@ -64,11 +64,13 @@ class Local:
         daemon: bool = False,
         gates: Gates | None = None,
         noticing: Noticing | None = None,
+        hosting: Hosting | None = None,
     ) -> None:
         self.store = store
         self.state_dir = state_dir
         self.daemon = daemon
         self.noticing = noticing
+        self.hosting = hosting or Hosting()
         self.revisions: dict[int, Revision] = {}
         self.schedule_params = schedule_params
         self.observer = observer
@@ -127,6 +129,7 @@ class Local:
         if not self.daemon:  # before the row can be seen: who sees it running finds the lock taken
             self.owned[row.id] = Ownership(self.state_dir, row.id)
         attempt = open_attempt(tx, live, row, revision.files, revision.manifest, revision.directory)
+        attempt.hosting = self.hosting
         self.revisions[row.id] = revision
         if self.noticing is not None:
             live.witness = self.noticing.witness(live.workflow, revision.files)

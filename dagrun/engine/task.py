@@ -32,6 +32,7 @@ from dagrun.secrets.scopes import redirect
 
 if TYPE_CHECKING:
     from dagrun.files.handover import Delivery
+    from dagrun.plugins.host import Hosted
 
 SECOND = 1_000_000
 MOST_NESTED = 100  # groups generated inside each other; a workflow that calls itself ends here, not at the task limit
@@ -49,15 +50,14 @@ class Limits:
 
 @dataclass(slots=True)
 class Call:
-    """One try: the operator and what it sees. `hosted` operators run in a process of their own."""
+    """One try: the operator and what it sees. A `hosted` one runs in a process of its own."""
 
     task: Task
     context: Context
     operator: Operator
-    operator_name: str
     retry: Retry | None
     limits: Limits
-    hosted: bool
+    hosted: Hosted | None
     command: Command | None = None  # of the hosted operator's own, once it returned one
     outputs: Sequence[str] = ()  # patterns of files that it hands on
     deliveries: Sequence[Delivery] = ()  # files of others that it asks for
@@ -96,7 +96,7 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
             del params["_command"]
         redirects = params.pop("_secrets", None)
         typed = Params(params)
-        hosted = not registry.OPERATORS.is_trusted(name) and name in registry.OPERATORS.names()
+        hosted = third_party(attempt, name)
         # A third-party operator is never imported here: it answers for itself from its own process.
         operator = Operator() if hosted else registry.OPERATORS.load(name)()
         if operator.retries and params.get("_retry") is not None:
@@ -128,7 +128,7 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
         start_required=around.start_required,
         redirects=redirects,
     )
-    call = Call(task, context, operator, name, retry, limits, hosted, outputs=outputs, deliveries=wishes.deliveries)
+    call = Call(task, context, operator, retry, limits, hosted, outputs=outputs, deliveries=wishes.deliveries)
     return check_time(call, around.now)
 
 
@@ -174,6 +174,29 @@ def operator_of(local: Mapping[str, Any]) -> tuple[str | None, Any]:
     return None, None
 
 
+def third_party(attempt: Attempt, name: str) -> Hosted | None:
+    """The operator of a package or of the project; None for one of dagrun's own, and for one that isn't there."""
+    if registry.OPERATORS.is_trusted(name):
+        return None
+    from dagrun.plugins.host import Hosted
+    from dagrun.plugins.local import file_of
+    from dagrun.plugins.registry import Origin
+
+    file = file_of(name, attempt.manifest)
+    if file and not attempt.hosting.project:
+        raise TaskFailed(
+            f"Operator {name}> of {file} is not run: this daemon allows no operators of projects; "
+            "allow them with operators.project = true in its settings, or install it as a package",
+            "not_allowed",
+            "config",
+        )
+    if file:
+        return Hosted(name, Origin(file=file), attempt.hosting.memory)
+    if name in registry.OPERATORS.installed:
+        return Hosted(name, registry.OPERATORS.origin(name), attempt.hosting.memory)
+    return None
+
+
 def limits_of(local: Params) -> Limits:
     """`_timeout: 30m`, or a map with `try`; `_kill_grace`; `_signal`."""
     limits = Limits()
@@ -209,7 +232,7 @@ def run(call: Call) -> Command | Outcome:
     if call.hosted:
         from dagrun.plugins import host
 
-        return host.command(call.operator_name, "run", call.context, secrets=granted(call))
+        return host.command(call.hosted, "run", call.context, secrets=granted(call))
     return guarded(call, lambda: call.operator.run(call.context))
 
 
@@ -222,18 +245,22 @@ def after_command(call: Call, end: Ended, now: int) -> Command | Outcome:
 
     if call.command is not None:
         call.command = None
-        return host.command(call.operator_name, "ended", call.context, secrets=granted(call), end=end)
-    answer = host.answer(call.operator_name, end)
+        return host.command(call.hosted, "ended", call.context, secrets=granted(call), end=end)
+    answer = host.answer(call.hosted, end)
     for warning in answer.warnings:
         call.context.warn(warning)
     if answer.failure is not None:
         return failure(call.task, answer.failure, call.retry if answer.retries else None)
-    if not isinstance(answer.result, Command):
-        return concluded(call, answer.result)
-    call.command = answer.result
-    if answer.result.image is None:  # it never runs outside of the container that the task asks for
-        return answer.result._replace(image=docker_options(call.context.params))
-    return answer.result
+    if isinstance(answer.result, Command):
+        call.command = answer.result
+    return guarded(call, lambda: in_its_container(call, answer.result))
+
+
+def in_its_container(call: Call, result: Result | Command | None) -> Result | Command | None:
+    """A command never runs outside of the container that the task asks for."""
+    if isinstance(result, Command) and result.image is None:
+        return result._replace(image=docker_options(call.context.params))
+    return result
 
 
 def granted(call: Call) -> dict[str, str]:
@@ -253,7 +280,7 @@ def leaves(names: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-def guarded(call: Call, work: Callable[[], Result | Command]) -> Command | Outcome:
+def guarded(call: Call, work: Callable[[], Result | Command | None]) -> Command | Outcome:
     try:
         return concluded(call, work())
     except TaskFailed as problem:
@@ -344,7 +371,8 @@ def failure(task: Task, problem: TaskFailed, retry: Retry | None) -> Failure:
 
 def out_of_time(call: Call) -> Failure:
     limit = call.limits.timeout or 0
-    problem = TaskFailed(f"the task did not end within its _timeout of {limit:g} s", "timed_out", "runtime")
+    what = str(call.hosted) if call.hosted else "the task"
+    problem = TaskFailed(f"{what} did not end within its _timeout of {limit:g} s", "timed_out", "runtime")
     return failure(call.task, problem, call.retry)
 
 

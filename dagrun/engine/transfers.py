@@ -42,7 +42,7 @@ class Transfers:
         """What the task declares is in the store, and then it is a success."""
         assert held.call is not None
         if held.prepared is None:
-            text = f"{held.call.operator_name}> writes no files: it can't have _outputs"
+            text = "its operator runs no command and writes no files: it can't have _outputs"
             self.worker.ended(held, calls.failure(held.task, TaskFailed(text, "bad_option", "config"), None))
             return
         work = self.worker.launcher.collecting(held.prepared, held.call)

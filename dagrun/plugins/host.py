@@ -13,53 +13,64 @@ has been read. `call>` and `require>` need the engine and aren't there for plug-
 
 from __future__ import annotations
 
-import base64
+import errno
 import json
 import os
 import shutil
+import signal
+import stat
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
 
 from dagrun.errors import PluginError
 from dagrun.plugins import registry
 from dagrun.plugins.operator import (
-    Again,
     Command,
     Ended,
     Operator,
+    OperatorFactory,
     Params,
     Result,
-    Subtask,
-    Subtasks,
     Succeeded,
     TaskContext,
     TaskFailed,
     TryFile,
-)  # fmt: skip
+)
+from dagrun.plugins.registry import Origin
+from dagrun.plugins.results import LARGEST, Answer, Nonsense, decode, encode, encode_failure
 
 REQUEST_FILE = "request.json"
 RESULT_FILE = "result.json"
 METHODS = ("run", "ended", "cancel")
+LAST_SECONDS = 2  # so long the process may live on after its result: for threads, and for what runs at exit
+UNITS = ("GiB", 30), ("MiB", 20), ("KiB", 10)
+
+
+class Hosted(NamedTuple):
+    """A third-party operator. `memory`: so many bytes of data a call may have, 0 for any number."""
+
+    name: str
+    origin: Origin
+    memory: int = 0
+
+    def __str__(self) -> str:
+        return f"Operator {self.name}> of {self.origin}"
+
+    def mend(self) -> str:
+        package = self.origin.package
+        return f"tell its author, or pip install --upgrade {package}" if package else f"mend {self.origin}"
 
 
 # -- the engine's side
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of the call: a result, or a failure with what its class says about retries."""
-
-    result: Result | Command | None = None
-    failure: TaskFailed | None = None
-    retries: bool = True  # whether the task's `_retry` covers this failure
-    warnings: Sequence[str] = ()
-
-
 def command(
-    operator: str, method: str, task: TaskContext, *, secrets: Mapping[str, str], end: Ended | None = None
+    operator: Hosted, method: str, task: TaskContext, *, secrets: Mapping[str, str], end: Ended | None = None
 ) -> Command:
     """The command that calls `run`, `ended` (with `end`) or `cancel` of the operator."""
     return Command(
@@ -70,7 +81,7 @@ def command(
 
 
 def encode_request(
-    operator: str, method: str, task: TaskContext, *, secrets: Mapping[str, str], end: Ended | None = None
+    operator: Hosted, method: str, task: TaskContext, *, secrets: Mapping[str, str], end: Ended | None = None
 ) -> str:
     """The request as JSON. It holds secrets: the file must be readable by its owner only."""
     known = {
@@ -80,57 +91,49 @@ def encode_request(
     return json.dumps({"operator": operator, "method": method, "task": known, "end": end._asdict() if end else None})
 
 
-def answer(operator: str, end: Ended) -> Answer:
+def answer(operator: Hosted, end: Ended) -> Answer:
     """Read what the process left. One that left nothing crashed, and the task failed."""
     try:
-        with open(os.path.join(end.directory, RESULT_FILE), encoding="utf-8") as file:
-            return decode_result(file.read())
+        return decode(read_result(os.path.join(end.directory, RESULT_FILE)))
     except FileNotFoundError:
-        message = f"Operator {operator}> ended its process with code {end.exit_code} and gave no result"
-        return Answer(failure=TaskFailed(message, "operator_crashed", "runtime"))
+        return Answer(failure=crash(operator, end.exit_code))
+    except OSError as problem:
+        return Answer(failure=bad_result(operator, f"it can't be read: {problem.strerror}"))
+    except ValueError as problem:  # also Nonsense, and what is no UTF-8
+        return Answer(failure=bad_result(operator, str(problem)))
 
 
-def decode_result(text: str) -> Answer:
-    """The answer in a result file, which only `main` below writes."""
-    data = json.loads(text)
-    warnings, retries = data["warnings"], data["retries"]
-    if "failed" in data:
-        return Answer(failure=TaskFailed(**data["failed"]), retries=retries, warnings=warnings)
-    return Answer(DECODERS[data["kind"]](data["result"]), retries=retries, warnings=warnings)
+def read_result(path: str) -> str:
+    """The text of the file. Whatever the plug-in may have put in its place, the engine doesn't wait for it."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(fd, encoding="utf-8") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Nonsense("it is no file")
+        check_size(status.st_size)
+        return file.read()
 
 
-def decode_succeeded(data: dict[str, Any]) -> Succeeded:
-    generated = data["subtasks"]
-    if generated is not None:
-        items = tuple(Subtask(**item) for item in generated["items"])
-        generated = Subtasks(**generated | {"items": items})
-    return Succeeded(**data | {"subtasks": generated, "reset": tuple(data["reset"])})
+def check_size(size: int) -> None:
+    if size > LARGEST:
+        raise Nonsense(
+            f"it has {size:,} bytes, and may have {LARGEST:,}; write large data to a file or a table, and return its name"
+        )
 
 
-def decode_command(data: dict[str, Any]) -> Command:
-    return Command(
-        **data | {
-            "argv": tuple(decode_word(word) for word in data["argv"]),
-            "environment": {name: decode_word(word) for name, word in data["environment"].items()},
-            "files": {name: decode_file(content) for name, content in data["files"].items()},
-            "secrets": tuple(data["secrets"]),
-        }
-    )  # fmt: skip
+def bad_result(operator: Hosted, reason: str) -> TaskFailed:
+    return TaskFailed(f"{operator} gave a bad result: {reason}; {operator.mend()}", "bad_result", "runtime")
 
 
-def decode_word(word: Any) -> str | TryFile:
-    return TryFile(word["file"]) if isinstance(word, dict) else str(word)
-
-
-def decode_file(content: Any) -> str | bytes:
-    return base64.b64decode(content["base64"]) if isinstance(content, dict) else str(content)
-
-
-DECODERS: Mapping[str, Any] = {
-    "succeeded": decode_succeeded,
-    "again": lambda data: Again(**data),
-    "command": decode_command,
-}
+def crash(operator: Hosted, exit_code: int) -> TaskFailed:
+    how, remedy = f"ended its process with code {exit_code}", operator.mend()
+    if exit_code > 128:
+        with suppress(ValueError):
+            how = f"was killed by {signal.Signals(exit_code - 128).name}"
+    if exit_code == 128 + signal.SIGKILL:
+        remedy = "the machine may have run out of memory"
+    text = f"{operator} {how} and gave no result; the task's log shows what it printed before; {remedy}"
+    return TaskFailed(text, "operator_crashed", "runtime")
 
 
 # -- the operator's side
@@ -191,37 +194,145 @@ class HostedTask:
 
 
 def main(request_file: str, result_file: str) -> None:
-    """Make one call and write how it went. The process ends with code 0 then, also when the task failed."""
+    """Make one call and write how it went. The process ends with code 0 then, also when the task failed.
+
+    Threads that the plug-in leaves behind, and what it does at exit, don't keep the task at work: the alarm ends them.
+    """
     with open(request_file, encoding="utf-8") as file:
         request = json.load(file)
     os.unlink(request_file)
+    name, origin, memory = request["operator"]
     end = Ended(**request["end"]) if request["end"] else None
     task = HostedTask(**request["task"] | {"params": Params(request["task"]["params"])})
-    text = make_call(request["operator"], request["method"], task, end)
+    text = make_call(Hosted(name, Origin(*origin), memory), request["method"], task, end)
     with open(f"{result_file}.part", "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(f"{result_file}.part", result_file)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.alarm(LAST_SECONDS)
+    with suppress(Exception):  # the plug-in may have closed it
+        sys.stdout.flush()
 
 
-def make_call(name: str, method: str, task: HostedTask, end: Ended | None) -> str:
+def make_call(operator: Hosted, method: str, task: HostedTask, end: Ended | None) -> str:
     """The result file's contents, whatever the operator does."""
     retries = True
     try:
-        operator = registry.OPERATORS.load(name)()
-        retries = operator.retries
-        result = call(operator, method, task, end)
-        kind, encoded = encode(name, result)
-        outcome = {"kind": kind, "result": encoded}
-        return json.dumps({**outcome, "retries": retries, "warnings": task.warnings}, allow_nan=False)
-    except TaskFailed as error:
-        failure = error
-    except PluginError as error:
-        failure = TaskFailed(str(error), "plugin_error", "config")
-    except (Exception, SystemExit) as error:
-        traceback.print_exc()
-        failure = TaskFailed(f"{type(error).__name__}: {error}", "operator_error", "runtime")
-    failed = {name: getattr(failure, name) for name in ("message", "kind", "category", "platform", "facts")}
-    return json.dumps({"failed": failed, "retries": retries, "warnings": task.warnings})
+        with limited(operator.memory):
+            made = load(operator, task.top())()
+            retries = bool(made.retries)
+            outcome = encode(call(made, method, task, end))
+        task.warnings += left_threads(operator)
+        return result_text(outcome, task, retries)
+    except BaseException as problem:
+        failure = failure_of(operator, problem)
+    try:
+        return result_text(encode_failure(failure), task, retries)
+    except Exception as problem:  # of the operator's own TaskFailed: facts that are no JSON, a message without end
+        task.warnings = []
+        return result_text(encode_failure(bad_result(operator, str(problem))), task, retries)
+
+
+def result_text(outcome: Mapping[str, Any], task: HostedTask, retries: bool) -> str:
+    warnings = [str(text) for text in task.warnings]
+    text = json.dumps({**outcome, "retries": retries, "warnings": warnings}, allow_nan=False)
+    check_size(len(text))  # it is ASCII
+    return text
+
+
+@contextmanager
+def limited(memory: int) -> Iterator[None]:
+    """Meanwhile this process, and each that it starts, may have so many bytes of data. Linux alone keeps to it."""
+    import resource
+
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if memory and (hard == resource.RLIM_INFINITY or memory < hard):
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
+
+
+def load(operator: Hosted, top: str) -> OperatorFactory:
+    """What makes the operator. Raises PluginError for whatever is wrong with its file or package."""
+    try:
+        if operator.origin.module:
+            return the_class(operator.origin.module)
+        if operator.origin.file:
+            from dagrun.plugins.local import load_file
+
+            return load_file(operator.name, os.path.join(top, operator.origin.file))
+    except MemoryError:
+        raise
+    except PluginError as problem:
+        raise PluginError(f"{operator} can't be loaded: {problem}") from None
+    except (Exception, SystemExit) as problem:  # whatever a module does when it is imported
+        raise PluginError(f"{operator} can't be loaded: {described(problem)}\n  {operator.mend()}") from problem
+    return registry.OPERATORS.load(operator.name)
+
+
+def the_class(place: str) -> OperatorFactory:
+    module, _, name = place.partition(":")
+    found: OperatorFactory = getattr(import_module(module), name)
+    return found
+
+
+def failure_of(operator: Hosted, problem: BaseException) -> TaskFailed:
+    """Any error as the task's failure. What is no failure on purpose leaves its trace in the log."""
+    if isinstance(problem, TaskFailed):
+        return problem
+    if isinstance(problem, Nonsense):
+        return bad_result(operator, str(problem))
+    if isinstance(problem, PluginError):
+        if problem.__cause__:
+            traceback.print_exception(problem.__cause__)
+        return TaskFailed(str(problem).replace("\n  ", "; "), "plugin_error", "config")
+    traceback.print_exception(problem)
+    if operator.memory and is_out_of_memory(problem):
+        text = f"{operator} needed more memory than a call may have, {size_text(operator.memory)}"
+        remedy = "raise operators.memory in the settings, or let it hold less at once"
+        return TaskFailed(f"{text}; {remedy}", "oom", "runtime")
+    text = f"{operator} failed with {described(problem)}; the task's log shows its trace; {operator.mend()}"
+    return TaskFailed(text, "operator_error", "runtime")
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    return isinstance(problem, MemoryError) or (isinstance(problem, OSError) and problem.errno == errno.ENOMEM)
+
+
+def described(problem: BaseException) -> str:
+    """`ValueError: text (slack.py:12)`: with the line of the plug-in, or of a library that it called."""
+    here = os.path.dirname(__file__)
+    trace = traceback.extract_tb(problem.__traceback__)
+    frames = [frame for frame in trace if not frame.filename.startswith(("<frozen", here))]
+    if isinstance(problem, SyntaxError):
+        place = f" ({os.path.basename(problem.filename or '')}:{problem.lineno})"
+        return f"{type(problem).__name__}: {problem.msg}{place}"
+    place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    text = str(problem)
+    return f"{type(problem).__name__}{': ' if text else ''}{text}{place}"
+
+
+def left_threads(operator: Hosted) -> list[str]:
+    """What to say of threads that are still at work and would keep the process alive."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return []
+    main_thread = threading.main_thread()
+    names = [one.name for one in threading.enumerate() if one is not main_thread and not one.daemon]
+    if not names:
+        return []
+    return [f"{operator} left threads behind, which are ended {LAST_SECONDS} s after its result: {', '.join(names)}"]
+
+
+def size_text(size: int) -> str:
+    """`2 GiB`."""
+    for unit, bits in UNITS:
+        if size >= 1 << bits:
+            return f"{size / (1 << bits):.4g} {unit}"
+    return f"{size} bytes"
 
 
 def call(operator: Operator, method: str, task: HostedTask, end: Ended | None) -> Result | Command:
@@ -231,49 +342,6 @@ def call(operator: Operator, method: str, task: HostedTask, end: Ended | None) -
         return operator.ended(task, end)
     operator.cancel(task)
     return Succeeded()
-
-
-def encode(name: str, result: object) -> tuple[str, dict[str, Any]]:
-    """The kind of the result and its fields as JSON values."""
-    if isinstance(result, Command):
-        return "command", encode_command(result)
-    if isinstance(result, Succeeded):
-        return "succeeded", plain(result)
-    if isinstance(result, Again):
-        return "again", plain(result)
-    raise TaskFailed(
-        f"Operator {name}> returned {result!r}; it must return Succeeded, Again or Command",
-        "bad_result",
-        "runtime",
-    )
-
-
-def plain(value: Any) -> Any:
-    """A result as JSON values: named tuples become maps."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: plain(item) for name, item in value._asdict().items()}
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def encode_command(result: Command) -> dict[str, Any]:
-    return {
-        "argv": [encode_word(word) for word in result.argv],
-        "environment": {name: encode_word(word) for name, word in result.environment.items()},
-        "files": {name: encode_file(content) for name, content in result.files.items()},
-        "secrets": list(result.secrets),
-        "image": result.image,
-        "workdir_on_path": result.workdir_on_path,
-    }
-
-
-def encode_word(word: str | TryFile) -> Any:
-    return {"file": word.name} if isinstance(word, TryFile) else word
-
-
-def encode_file(content: str | bytes) -> Any:
-    return {"base64": base64.b64encode(content).decode("ascii")} if isinstance(content, bytes) else content
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
-from dagrun.core.config import Params, json_text, mark_templates
+from dagrun.core.config import Option, Params, json_text, mark_templates
 from dagrun.errors import TaskFailed
 from dagrun.protocols import Protocol
 
 __all__ = [
-    "Again", "Child", "Command", "Ended", "Operator", "OperatorFactory", "Params", "Result", "Subtask",
+    "Again", "Child", "Command", "Ended", "Operator", "OperatorFactory", "Option", "Params", "Result", "Subtask",
     "Subtasks", "Succeeded", "TaskContext", "TaskFailed", "TryFile", "docker_options", "json_text", "mark_templates",
 ]  # fmt: skip
 
@@ -165,11 +165,15 @@ class TaskContext(Protocol):
 
 
 class Operator:
-    """Base of all operators. One instance a call; keep nothing in it between calls."""
+    """Base of all operators. One instance a call; keep nothing in it between calls.
+
+    The docstring of an operator is what `dagrun operators NAME` shows: its first line says what it does, and what is
+    indented below a line `Example:` how it is written.
+    """
 
     runs_in: ClassVar[str] = "process"  # "engine" only for built-ins that neither block nor compute
     retries: ClassVar[bool] = True  # the task's own `_retry` covers a failure of `run` (spec/language X18)
-    options: ClassVar[tuple[str, ...]] = ()  # names of the options that it reads, for `dagrun check`
+    options: ClassVar[tuple[Option, ...]] = ()  # what it reads; `dagrun check` and `dagrun operators` go by it
     namespaces: ClassVar[tuple[str, ...]] = ()  # maps with defaults of the options (spec/operators 1.3)
 
     def run(self, task: TaskContext) -> Result | Command:

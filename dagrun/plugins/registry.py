@@ -6,10 +6,10 @@ its group, read once. Nothing is imported before it is needed. `register` is for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from dagrun.core.config import suggest
 from dagrun.errors import PluginError, TaskFailed
@@ -54,6 +54,18 @@ SCHEDULES_HERE: Mapping[str, str] = {
 }
 
 
+class Origin(NamedTuple):
+    """Where a plug-in comes from: a package, a file of the project, a module (in tests), or else dagrun itself."""
+
+    package: str = ""
+    version: str = ""
+    file: str = ""
+    module: str = ""
+
+    def __str__(self) -> str:
+        return self.file or self.module or f"{self.package} {self.version}".strip() or "dagrun"
+
+
 class Plugins(Generic[Factory]):
     """All plug-ins of one group. `noun` is what messages call one of them."""
 
@@ -75,8 +87,7 @@ class Plugins(Generic[Factory]):
             module, _, attribute = self.built_ins[name].partition(":")
             return cast(Factory, getattr(import_module(module), attribute))
         if name not in self.installed:
-            near = suggest(name, self.names())
-            hint = f"did you mean {near}>?" if near else "is the package that brings it installed?"
+            hint = near_or_missing(name, self.names())
             raise TaskFailed(f"Unknown {self.noun}: {name}> ({hint})", f"unknown_{self.noun}", "config")
         return self._load_installed(name, self.installed[name])
 
@@ -91,6 +102,13 @@ class Plugins(Generic[Factory]):
     def is_trusted(self, name: str) -> bool:
         """Whether it may run inside the engine: it is built in, or this program registered it."""
         return name in self.built_ins or name in self.registered
+
+    def origin(self, name: str) -> Origin:
+        """The package that brings it, without a look into it; dagrun, if it is none of a package."""
+        if self.is_trusted(name) or name not in self.installed:
+            return Origin()
+        entry = self.installed[name][0]
+        return Origin(_package(entry), entry.dist.version if entry.dist is not None else "")
 
     def register(self, name: str, factory: Factory) -> None:
         """Make the name stand for this one in this process, whatever it stood for before."""
@@ -122,7 +140,9 @@ class Plugins(Generic[Factory]):
         package = _package(entry)
         try:
             factory: Any = entry.load()
-        except Exception as error:  # whatever a module does when it is imported
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a module does when it is imported
             raise PluginError(
                 f"{title} of {package} can't be loaded from {entry.value}: {type(error).__name__}: {error}\n"
                 f"  {_remedy(error, package)}"
@@ -132,7 +152,13 @@ class Plugins(Generic[Factory]):
         return cast(Factory, factory)
 
 
-def _remedy(error: Exception, package: str) -> str:
+def near_or_missing(name: str, names: Iterable[str]) -> str:
+    """What may be meant by a name that nothing has."""
+    near = suggest(name, names)
+    return f"did you mean {near}>?" if near else "is the package that brings it installed?"
+
+
+def _remedy(error: BaseException, package: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         missing = error.name.partition(".")[0]
         return f"install what is missing: pip install {missing}, or pip install --upgrade {package}"

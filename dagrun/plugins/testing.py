@@ -1,21 +1,33 @@
-"""For tests of operators: a task that exists only in memory.
+"""For tests of operators: a task that exists only in memory, and one that is run for real.
 
     task = context({"_command": "hello"})
     assert Echo().run(task) == Succeeded() and task.printed == ["hello"]
 
 Nothing is read, started or waited for; what the operator asked for is kept for a look afterwards.
+
+    ran = run(Echo, {"_command": "hello"})
+    assert ran.result == Succeeded() and ran.output == "hello\\n"
+
+Here the operator is called as dagrun calls one of a package: in a process of its own, and with the command that it asks for.
 """
 
 from __future__ import annotations
 
+import os
 import posixpath
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from dagrun.plugins.operator import Child, Params, TaskFailed
+from dagrun.plugins import host
+from dagrun.plugins.operator import Child, Command, Ended, Operator, Params, Result, TaskFailed, TryFile
+from dagrun.plugins.registry import Origin
+from dagrun.plugins.results import Answer
 
-__all__ = ["FakeTask", "context"]
+__all__ = ["FakeTask", "Ran", "context", "execute", "run"]
 
 
 @dataclass(slots=True)
@@ -111,3 +123,74 @@ def context(
         children=list(children),
         programs=programs or {},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a task that was run ended. `output`: what it printed, both streams in order."""
+
+    result: Result
+    output: str
+    warnings: Sequence[str] = ()
+
+
+def run(operator: type[Operator], params: Mapping[str, Any] | None = None, **task: Any) -> Ran:
+    """Run a task of the operator in a temporary directory that holds `files`, to its end or its `Again`.
+
+    `task` is what `context` takes. The class has to be importable: at the top of a module. A command with an image runs
+    here, without its container. Raises TaskFailed, with the output as its note.
+    """
+    if "<locals>" in operator.__qualname__ or operator.__module__ == "__main__":
+        raise ValueError(
+            f"{operator.__qualname__} can't be imported by another process; define it at the top of a module"
+        )
+    asked = context(params, **task)
+    hosted = host.Hosted(operator.__name__, Origin(module=f"{operator.__module__}:{operator.__qualname__}"))
+    with TemporaryDirectory(prefix="dagrun-") as place:
+        project, io, log = (os.path.join(place, name) for name in ("project", "io", "log"))
+        os.makedirs(os.path.join(project, asked.workdir))
+        os.mkdir(io)
+        for path, text in asked.files.items():
+            os.makedirs(os.path.dirname(os.path.join(project, path)), exist_ok=True)
+            with open(os.path.join(project, path), "w", encoding="utf-8") as file:
+                file.write(text)
+        directory = os.path.join(project, asked.workdir)
+
+        def call(method: str, end: Ended | None = None) -> Answer:
+            command = host.command(hosted, method, asked, secrets=asked.secrets, end=end)
+            paths = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}  # where the operator is found
+            return host.answer(hosted, execute(command._replace(environment=paths), directory, io, log))
+
+        answer = call("run")
+        warnings = [*answer.warnings]
+        if isinstance(answer.result, Command):
+            answer = call("ended", execute(answer.result, directory, io, log))
+            warnings += answer.warnings
+        with open(log, encoding="utf-8", errors="replace") as file:
+            output = file.read()
+    if answer.failure:
+        answer.failure.add_note(output)
+        raise answer.failure
+    assert answer.result is not None and not isinstance(answer.result, Command)
+    return Ran(answer.result, output, warnings)
+
+
+def execute(command: Command, directory: str, io: str, log: str) -> Ended:
+    """Run a command to its end, with its files in `io`; what it prints is appended to `log`."""
+    for name, content in command.files.items():
+        with open(os.path.join(io, name), "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+    def place(word: str | TryFile) -> str:
+        return os.path.join(io, word.name) if isinstance(word, TryFile) else word
+
+    environment = {**os.environ, **{name: place(word) for name, word in command.environment.items()}}
+    if command.workdir_on_path:
+        environment["PATH"] = f"{environment.get('PATH', os.defpath)}:{directory}"
+    with open(log, "ab") as output:
+        process = subprocess.run(
+            [place(word) for word in command.argv], cwd=directory, env=environment, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=output, check=False,
+        )  # fmt: skip
+    code = process.returncode
+    return Ended(128 - code if code < 0 else code, io)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from dagrun.plugins.operator import Params, Succeeded, TaskContext, json_text
+from dagrun.plugins.operator import Option, Params, Succeeded, TaskContext, json_text
 
 from .generate import Generator, body, check_limit, repeat
 
@@ -16,7 +16,24 @@ SHOWN = 8  # characters of a variable's name and of its value that a task's name
 
 
 class ForEach(Generator):
-    """Generate the product of all lists, the first variable slowest. An empty list leaves nothing to do."""
+    """Run the same tasks for every item of a list, or for every combination of several.
+
+    The first variable changes slowest. An empty list leaves nothing to do.
+
+    Example:
+        +shops:
+          for_each>:
+            shop: [tokyo, osaka]
+          _do:
+            sh>: ./load.sh ${shop}
+    """
+
+    options: ClassVar[tuple[Option, ...]] = (
+        Option(
+            "_command", "JSON map", "required", "a list for each variable, or its JSON text: `shop: ${shops}` works"
+        ),
+        *Generator.options,
+    )
 
     def run(self, task: TaskContext) -> Succeeded:
         lists = variables(task)

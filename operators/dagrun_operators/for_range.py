@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from dagrun.plugins.operator import Params, Succeeded, TaskContext, TaskFailed
+from typing import ClassVar
+
+from dagrun.plugins.operator import Option, Params, Succeeded, TaskContext, TaskFailed
 
 from .generate import Generator, body, check_limit, repeat
 
 
 class ForRange(Generator):
-    """Generate a task for each piece, with the variable `range`: `from`, `to` (not included) and `index`."""
+    """Run the same tasks for consecutive pieces of a range of numbers.
+
+    Each sees its piece as the variable `range`: `from`, `to` (not included) and `index`.
+
+    Example:
+        +ids:
+          for_range>: {from: 0, to: 1000000, step: 100000}
+          _do:
+            sh>: ./load.sh --from ${range.from} --to ${range.to}
+    """
+
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "JSON map", "required", "`from`, `to`, and either `step` or `slices`"),
+        *Generator.options,
+    )
 
     def run(self, task: TaskContext) -> Succeeded:
         given = Params(task.params.map_or_json("_command"))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any, ClassVar
 
-from dagrun.plugins.operator import Operator, Subtask, Subtasks, Succeeded, TaskContext, TaskFailed
+from dagrun.plugins.operator import Operator, Option, Subtask, Subtasks, Succeeded, TaskContext, TaskFailed
 
 LONGEST_NAME = 255  # of a task, with its sign (spec/language C5)
 
@@ -20,7 +20,12 @@ class Generator(Operator):
 
     runs_in: ClassVar[str] = "engine"
     retries: ClassVar[bool] = False
-    options: ClassVar[tuple[str, ...]] = ("_do", "_parallel")
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_do", "map", "required", "what to run"),
+        Option(
+            "_parallel", "boolean or map", "false", "also `{limit: N}` or `{slots: N}`; may be inherited, or a `${…}`"
+        ),
+    )
 
 
 def body(task: TaskContext) -> Mapping[str, Any]:

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dagrun.plugins.operator import Again, Command, Ended, Operator, Succeeded, TaskContext, TaskFailed
+from dagrun.plugins.operator import Again, Command, Ended, Operator, Option, Succeeded, TaskContext, TaskFailed
 
 from .http_request import LARGEST_STORED, NAMESPACE, OPTIONS, RUNNER, answer, content_within, request
 from .network import Vault, send
 
 
 class Http(Operator):
-    """Have a runner send the request; store `http.last_status`, and `http.last_content` when it is asked for."""
+    """Send an HTTP request, and store how it was answered.
+
+    `http.last_status` is stored, with `store_content` also `http.last_content`.
+
+    Example:
+        +start:
+          http>: https://jobs.example.com/api/start
+          method: POST
+          content: {day: "${session_date}"}
+    """
 
     runs_in: ClassVar[str] = "engine"
-    options: ClassVar[tuple[str, ...]] = ("store_content", *OPTIONS)
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "text", "required", "the URI; the secret `http.uri` wins over it"),
+        Option("store_content", "boolean", "false", "store the answer, of 65,536 characters at most"),
+        *OPTIONS,
+        Option("http.uri", "secret", meaning="the URI"),
+    )
     namespaces: ClassVar[tuple[str, ...]] = (NAMESPACE,)
 
     def run(self, task: TaskContext) -> Command:

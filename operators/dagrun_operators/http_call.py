@@ -6,7 +6,17 @@ import json
 import re
 from typing import ClassVar
 
-from dagrun.plugins.operator import Again, Command, Ended, Operator, Subtasks, Succeeded, TaskContext, TaskFailed
+from dagrun.plugins.operator import (
+    Again,
+    Command,
+    Ended,
+    Operator,
+    Option,
+    Subtasks,
+    Succeeded,
+    TaskContext,
+    TaskFailed,
+)
 from dagrun.plugins.workflows import body_of
 
 from .http_request import LARGEST_STORED, NAMESPACE, OPTIONS, RUNNER, answer, content_within, request
@@ -17,10 +27,24 @@ NAME = "http_call.dig"  # as which messages know the answer; no such file is wri
 
 
 class HttpCall(Operator):
-    """Have a runner send the request; generate the tasks of the answer, as call> does with those of a file."""
+    """Run the workflow that a server answers with, as call> does with a file.
+
+    Example:
+        +today:
+          http_call>: https://plans.example.com/api/plan?day=${session_date}
+    """
 
     runs_in: ClassVar[str] = "engine"
-    options: ClassVar[tuple[str, ...]] = ("content_type_override", *OPTIONS)
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "text", "required", "the URI"),
+        Option(
+            "content_type_override",
+            "text",
+            "the type of the answer",
+            "`application/json` (a map) or `application/x-yaml`",
+        ),
+        *OPTIONS,
+    )
     namespaces: ClassVar[tuple[str, ...]] = (NAMESPACE,)
 
     def run(self, task: TaskContext) -> Command:

@@ -15,19 +15,34 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
-from dagrun.plugins.operator import Again, Ended, Params, TaskContext, TaskFailed, json_text
+from dagrun.plugins.operator import Again, Ended, Option, Params, TaskContext, TaskFailed, json_text
 
 from .network import Vault, request_of, result_of
 
 RUNNER = "send_request.py"
+TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
 OPTIONS = (
-    "method", "content", "content_format", "content_type", "headers", "query", "retry", "retry_limit", "timeout",
-    "follow_redirects", "insecure", "proxy",
-)  # fmt: skip
+    Option("method", "text", "`GET`"),
+    Option("content", "any", "none", "the body"),
+    Option("content_format", "word", "maps and lists `json`, else `text`", "`form` takes a map of texts", tuple(TYPES)),
+    Option("content_type", "text", "by format", "replaces the type, except for a form"),
+    Option("headers", "JSON list", "none", "maps with one key, in this order; a name may repeat"),
+    Option("query", "text or JSON map", "none", "`a=1&b=2`, appended to that of the URI"),
+    Option(
+        "retry", "boolean", "true for `GET` `HEAD` `OPTIONS` `TRACE`", "ask again after 5xx and failures of the network"
+    ),
+    Option("retry_limit", "integer", "2880, about a day", "how often"),
+    Option("timeout", "integer", "30", "seconds, for the whole exchange"),
+    Option("follow_redirects", "boolean", "true", "eight at most"),
+    Option("insecure", "boolean", "false", "don't verify the server's certificate"),
+    Option("proxy", "map", "that of the environment", "`enabled: true`, `host`, `port` (8080), `tls`"),
+    Option("http.authorization", "secret", meaning="becomes the header Authorization"),
+    Option("http.user", "secret", meaning="becomes it otherwise, with `http.password`"),
+    Option("http.password", "secret"),
+)
 NAMESPACE = "http"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")  # asked again without being told so
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
-TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded", "text": "text/plain"}
 
 MOST_REDIRECTS = 8
 MOST_RETRIES = 2880  # about a day of the longest pause

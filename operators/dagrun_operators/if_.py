@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dagrun.plugins.operator import Operator, Subtasks, Succeeded, TaskContext, TaskFailed
+from dagrun.plugins.operator import Operator, Option, Subtasks, Succeeded, TaskContext, TaskFailed
 
 
 class If(Operator):
-    """Generate the tasks of `_do`, or else of `_else_do`; if that isn't written, nothing."""
+    """Go one of two ways: run the tasks of `_do`, or else those of `_else_do`.
+
+    A way that isn't written leads to nothing.
+
+    Example:
+        +publish:
+          if>: ${rows > 0}
+          _do:
+            sh>: ./upload.sh
+          _else_do:
+            echo>: nothing to publish
+    """
 
     runs_in: ClassVar[str] = "engine"
     retries: ClassVar[bool] = False
-    options: ClassVar[tuple[str, ...]] = ("_do", "_else_do")
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "boolean", "required", "the condition"),
+        Option("_do", "map", meaning="tasks to run when it is true"),
+        Option("_else_do", "map", meaning="tasks to run when it is false"),
+    )
 
     def run(self, task: TaskContext) -> Succeeded:
         condition = task.params.boolean("_command")

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dagrun.plugins.operator import Succeeded, TaskContext
+from dagrun.plugins.operator import Option, Succeeded, TaskContext
 
 from .generate import Generator, body, check_limit, repeat
 
 
 class Loop(Generator):
-    """Generate `+loop-0` … with the variable `i`."""
+    """Run the same tasks a number of times, with the variable `i`.
 
-    options: ClassVar[tuple[str, ...]] = ("count", *Generator.options)
+    Example:
+        +repeat:
+          loop>: 7
+          _do:
+            sh>: ./load.sh ${i}
+    """
+
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "integer", "required", "number of rounds; 0 and less make none"),
+        Option("count", "integer", meaning="wins over `loop>`, from wherever it comes"),
+        *Generator.options,
+    )
 
     def run(self, task: TaskContext) -> Succeeded:
         count = rounds(task)

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Container, Mapping
 from typing import Any, ClassVar
 
-from dagrun.plugins.operator import Command, Ended, Operator, Params, Succeeded, TaskContext, TaskFailed
+from dagrun.plugins.operator import Command, Ended, Operator, Option, Params, Succeeded, TaskContext, TaskFailed
 from dagrun.plugins.templates import fill_in
 
 from .network import Vault, result_of, send
@@ -18,13 +18,37 @@ PORTS = {"ssl": 465, "tls": 587, "plain": 25}
 
 
 class Mail(Operator):
-    """Have a runner send the message. Nothing is stored."""
+    """Send one message by SMTP. Nothing is stored.
+
+    Example:
+        +report:
+          mail>: mail/report.txt
+          subject: Sales of ${session_date}
+          to: [sales@example.com]
+    """
 
     runs_in: ClassVar[str] = "engine"
-    options: ClassVar[tuple[str, ...]] = (
-        "body", "subject", "to", "cc", "bcc", "from", "html", "attach_files", "host", "port", "tls", "ssl", "username",
-        "debug",
-    )  # fmt: skip
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "text or map", meaning="the file, relative to the working directory; or `{data: TEXT}`"),
+        Option("body", "text", meaning="the text, without a file"),
+        Option("subject", "text", "required"),
+        Option("from", "text", "required"),
+        Option("to", "text or list", "required", "one address a text, with or without a name"),
+        Option("cc", "text or list", "none"),
+        Option("bcc", "text or list", "none"),
+        Option("html", "boolean", "false", "the text is HTML"),
+        Option(
+            "attach_files", "JSON list", "none", "maps: `path` in the working directory, `filename`, `content_type`"
+        ),
+        Option("host", "text", "required", "the server"),
+        Option("port", "integer", "587; 465 with `ssl`; 25 with `tls: false`"),
+        Option("tls", "boolean", "true", "STARTTLS if the server offers it; `required`: or fail", ("required",)),
+        Option("ssl", "boolean", "false", "TLS from the start"),
+        Option("username", "text", "none", "log in, with the secret `mail.password`"),
+        Option("debug", "boolean", "false", "show the dialogue with the server"),
+        Option("mail.password", "secret", meaning="goes with `username`"),
+        *(Option(f"mail.{name}", "secret", meaning=f"wins over `{name}`") for name in ("host", *SERVER_SECRETS)),
+    )
     namespaces: ClassVar[tuple[str, ...]] = ("mail",)
 
     def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any, ClassVar
 
-from dagrun.plugins.operator import Command, Ended, Succeeded, TaskContext
+from dagrun.plugins.operator import Command, Ended, Option, Succeeded, TaskContext
 
 from .interpreter import python
 from .languages import outcome, program, what_to_run
@@ -13,9 +13,24 @@ from .scripts import Script, Secrets, command
 
 
 class Py(Script):
-    """Run `runner.py`, or the program in `script`. Parameters are arguments, not environment variables."""
+    """Call a Python function, method or class in an interpreter of its own.
 
-    options: ClassVar[tuple[str, ...]] = ("script", "python", *Script.options)
+    Its arguments are filled from the variables by name.
+
+    Example:
+        +count:
+          py>: jobs.sales.count
+          table: sales
+    """
+
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "text", meaning="what to call"),
+        Option(
+            "script", "text", meaning="instead: a whole program, which reads `sys.argv[1]` and writes `sys.argv[2]`"
+        ),
+        Option("python", "text or list", "the project's `.venv`, or that of dagrun", "the interpreter"),
+        *Script.options,
+    )
     namespaces: ClassVar[tuple[str, ...]] = ("py",)
 
     def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002

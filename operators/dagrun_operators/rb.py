@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any, ClassVar
 
-from dagrun.plugins.operator import Command, Ended, Succeeded, TaskContext
+from dagrun.plugins.operator import Command, Ended, Option, Succeeded, TaskContext
 
 from .interpreter import ruby
 from .languages import outcome, program, what_to_run
@@ -13,9 +13,24 @@ from .scripts import Script, Secrets, command
 
 
 class Rb(Script):
-    """Run `runner.rb`, or the program in `script`. `require` is loaded first, from the project or a gem."""
+    """Call a Ruby method in an interpreter of its own.
 
-    options: ClassVar[tuple[str, ...]] = ("script", "require", "ruby", *Script.options)
+    Its arguments are filled from the variables by name.
+
+    Example:
+        +count:
+          rb>: Sales.count
+          require: jobs/sales
+          table: sales
+    """
+
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "text", meaning="what to call"),
+        Option("require", "text", meaning="what to load first: a file of the project without `.rb`, or a gem"),
+        Option("script", "text", meaning="instead: a whole program, which reads `ARGV[0]` and writes `ARGV[1]`"),
+        Option("ruby", "text or list", "`ruby`", 'the interpreter; `"3.1"` is `ruby3.1`'),
+        *Script.options,
+    )
     namespaces: ClassVar[tuple[str, ...]] = ("rb",)
 
     def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002

@@ -11,20 +11,32 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from dagrun.plugins.operator import Again, Child, Operator, Params, Succeeded, TaskContext, TaskFailed
+from dagrun.plugins.operator import Again, Child, Operator, Option, Params, Succeeded, TaskContext, TaskFailed
 
 RERUN_ON = ("none", "failed", "all")
 LONGEST_PAUSE = 10  # seconds between two looks at the child; its end wakes the task anyway
 
 
 class Require(Operator):
-    """Succeed when the child attempt succeeded, or has ended and `ignore_failure` is set."""
+    """See that another workflow has run for this session, and start it if it hasn't.
+
+    Example:
+        +sales:
+          require>: import_sales
+          rerun_on: failed
+    """
 
     runs_in: ClassVar[str] = "engine"
-    options: ClassVar[tuple[str, ...]] = (
-        "session_time", "project_id", "project_name", "ignore_failure", "rerun_on", "retry_attempt_name",
-        "params",
-    )  # fmt: skip
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "text", "required", "name of the workflow"),
+        Option("params", "map", "none", "parameters of the new attempt; nothing else is passed"),
+        Option("session_time", "text", "this session's", "a date-time with offset; only at the task itself"),
+        Option("rerun_on", "word", "none", "when an attempt that was found done is to run again", RERUN_ON),
+        Option("ignore_failure", "boolean", "false", "succeed however the attempt ends"),
+        Option("retry_attempt_name", "text", meaning="the attempt of this name; only at the task itself"),
+        Option("project_id", "integer", "this project", "only at the task itself, and without `project_name`"),
+        Option("project_name", "text", "this project", "only at the task itself, and without `project_id`"),
+    )
 
     def run(self, task: TaskContext) -> Succeeded | Again:
         rerun_on, ignore_failure = policy(task)

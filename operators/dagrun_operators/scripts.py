@@ -18,6 +18,7 @@ from dagrun.plugins.operator import (
     Command,
     Ended,
     Operator,
+    Option,
     Params,
     Succeeded,
     TaskContext,
@@ -41,7 +42,10 @@ class Script(Operator):
     """Base of the operators that run a command."""
 
     runs_in: ClassVar[str] = "engine"
-    options: ClassVar[tuple[str, ...]] = ("docker", "_env")
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_env", "map", "none", "more variables of the environment; only at the task itself"),
+        Option("docker", "map", "none", "run in a container of this `image`"),
+    )
 
     def ended(self, task: TaskContext, end: Ended) -> Succeeded:  # noqa: ARG002
         if end.exit_code:

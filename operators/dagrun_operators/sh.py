@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from dagrun.plugins.operator import Command, Params, TaskContext, TaskFailed, TryFile, json_text
+from dagrun.plugins.operator import Command, Option, Params, TaskContext, TaskFailed, TryFile, json_text
 
 from .scripts import VARIABLE, Script, Secrets, command
 
@@ -24,9 +24,20 @@ PROTECTED = re.compile(
 
 
 class Sh(Script):
-    """Write the text to a file and run it with a shell."""
+    """Run a shell script. All variables are in its environment.
 
-    options: ClassVar[tuple[str, ...]] = ("shell", *Script.options)
+    A JSON map that it writes to the file `$DAGRUN_OUT` is stored for all later tasks.
+
+    Example:
+        +load:
+          sh>: ./load.sh --day "$session_date" ${table}
+    """
+
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "text", "required", "the script"),
+        Option("shell", "list", "`[/bin/sh]`", "the shell with its arguments"),
+        *Script.options,
+    )
     namespaces: ClassVar[tuple[str, ...]] = ("sh",)
 
     def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002

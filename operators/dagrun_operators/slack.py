@@ -6,7 +6,17 @@ import posixpath
 from collections.abc import Container, Mapping
 from typing import Any, ClassVar
 
-from dagrun.plugins.operator import Again, Command, Ended, Operator, Succeeded, TaskContext, TaskFailed, json_text
+from dagrun.plugins.operator import (
+    Again,
+    Command,
+    Ended,
+    Operator,
+    Option,
+    Succeeded,
+    TaskContext,
+    TaskFailed,
+    json_text,
+)
 from dagrun.plugins.templates import fill_in_map
 
 from .http_request import RUNNER, address, answer
@@ -18,10 +28,27 @@ MOST_RETRIES = 10
 
 
 class Slack(Operator):
-    """Have a runner post the message to an incoming webhook. Nothing is stored."""
+    """Post a message to Slack, by an incoming webhook. Nothing is stored.
+
+    Example:
+        _error:
+          slack>: {text: "${session_date} failed: ${error.message}"}
+          to: "#data"
+    """
 
     runs_in: ClassVar[str] = "engine"
-    options: ClassVar[tuple[str, ...]] = ("to", "url", "retry", "retry_limit", "timeout")
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "text or map", "required", "a file of the project, or the message itself"),
+        Option(
+            "to", "text", "that of the webhook", "the channel, `#data` or `slack:#data`; `channel` in the message wins"
+        ),
+        Option("url", "text", "that of the secrets", "the webhook; write `${secret:KEY}`, since who knows it may post"),
+        Option("retry", "boolean", "true", "ask again after 5xx and failures of the network"),
+        Option("retry_limit", "integer", "10", "how often"),
+        Option("timeout", "integer", "30", "seconds, for the whole exchange"),
+        Option("slack.url", "secret", meaning="the webhook, without `url`"),
+        Option("notices.slack.url", "secret", meaning="the webhook otherwise; notices use it, too"),
+    )
     namespaces: ClassVar[tuple[str, ...]] = ("slack",)
 
     def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002

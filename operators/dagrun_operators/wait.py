@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from dagrun.plugins.operator import Again, Operator, Succeeded, TaskContext, TaskFailed
+from dagrun.plugins.operator import Again, Operator, Option, Succeeded, TaskContext, TaskFailed
 
 STARTED = "wait_start_time_millis"
 LEAST = 1.0  # seconds: even 0s takes a moment, and a poll_interval of 0s doesn't spin
 
 
 class Wait(Operator):
-    """Succeed when the duration is over, counted from the first call.
+    """Let some time pass, counted from the first call. The task holds no slot meanwhile.
+
+    Example:
+        +settle:
+          wait>: 1h 30m
 
     `blocking: true` is accepted and waits like any other: in Digdag it keeps a worker thread, which nobody
     needs.
@@ -20,7 +24,11 @@ class Wait(Operator):
 
     runs_in: ClassVar[str] = "engine"
     retries: ClassVar[bool] = False
-    options: ClassVar[tuple[str, ...]] = ("blocking", "poll_interval")
+    options: ClassVar[tuple[Option, ...]] = (
+        Option("_command", "duration", "required", "at least one second"),
+        Option("poll_interval", "duration", "the whole time", "how often to look; at least one second"),
+        Option("blocking", "boolean", "false", "accepted; not together with `poll_interval`"),
+    )
 
     def run(self, task: TaskContext) -> Succeeded | Again:
         duration = max(task.params.duration("_command"), LEAST)

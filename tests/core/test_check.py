@@ -9,12 +9,20 @@ from hypothesis import given, settings
 
 from dagrun.core.check import Operators, check
 from dagrun.core.compiler import compile_workflow
+from dagrun.core.config import Option
 from dagrun.core.yaml import load
+from dagrun.errors import PluginError
 from tests.core.simulate import text_of
 from tests.core.workflows import workflow
 
 # Options of each known operator, and whether its own `_retry` works.
-KNOWN = {"sh": ((), True), "echo": ((), False), "loop": ((), False), "call": ((), True), "mail": (("to",), True)}
+KNOWN = {
+    "sh": ((), True),
+    "echo": ((), False),
+    "loop": ((), False),
+    "call": ((), True),
+    "mail": ((Option("to", "text or list"),), True),
+}
 OPERATORS = Operators(lambda: [*KNOWN, "other"], KNOWN.get)
 
 
@@ -222,3 +230,70 @@ def test_findings_stand_in_the_order_of_the_file():
 @given(definition=workflow(fail_fast=True))
 def test_any_workflow_of_sh_that_compiles_has_no_errors(definition):
     assert [one for one in findings(definition) if one[0] == "error"] == []
+
+
+# -- values of options
+
+TABLE = (
+    Option("_command", "duration"), Option("_do", "map"), Option("n", "integer"), Option("on", "boolean", "", "", ("always",)),
+    Option("to", "text or list"), Option("mode", "word", "", "", ("fast", "slow")), Option("all", "JSON list"),
+    Option("any", "any"), Option("key", "secret"),
+)  # fmt: skip
+TYPED = Operators(lambda: ["typed"], lambda _: (TABLE, True))
+
+
+def typed(**options: Any) -> list[str]:
+    text = text_of({"+a": {"typed>": "3s", **options}})
+    return [one.message for one in check(compile_workflow("w", load(text, "w.dig", None)), TYPED, ())]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n": "3"}, {"n": 3.7}, {"n": ""}, {"n": None}, {"n": "${x}"}, {"on": 1}, {"on": "True"}, {"on": "always"},
+        {"to": "a"}, {"to": 1}, {"to": ["a"]}, {"mode": "Fast"}, {"all": "[1]"}, {"all": [1]}, {"any": {"a": [1]}},
+        {"_do": {"+b": {"echo>": "${x}"}}}, {"typed>": "1h 30m"}, {"typed>": 5}, {"typed>": None},
+    ],
+)  # fmt: skip
+def test_what_an_option_takes_is_as_lenient_as_its_reader(options):
+    assert typed(**options) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": "three"}, 'n must be a whole number, but it is "three"'),
+        ({"n": [1]}, "n must be a whole number, but it is [1]"),
+        ({"on": "yes"}, 'on must be true or false or always, but it is "yes"'),
+        ({"to": {"a": 1}}, 'to must be a text or a list, but it is {"a":1}'),
+        ({"mode": "medium"}, 'mode must be fast or slow, but it is "medium"'),
+        ({"all": "1"}, 'all must be a list, or the JSON text of one, but it is "1"'),
+        ({"_do": "x"}, '_do must be a map, but it is "x"'),
+        ({"n": "x" * 200}, f'n must be a whole number, but it is "{"x" * 96}...'),
+        ({"typed>": "soon"}, 'typed> must be a duration such as 1h 30m, or a number of seconds, but it is "soon"'),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_an_error(options, message):
+    assert typed(**options) == [message]
+
+
+def test_a_value_of_the_wrong_kind_is_told_with_its_own_line():
+    text = "+a:\n  typed>: 1s\n  n: x\n"
+    (found,) = check(compile_workflow("w", load(text, "w.dig", None)), TYPED, ())
+    assert str(found) == 'w.dig:3:3: error: +w+a: n must be a whole number, but it is "x"'
+
+
+def test_a_secret_is_no_option():
+    assert typed(key="x") == ["typed> has no option key, and nothing else uses it"]
+
+
+def test_an_operator_that_cannot_be_loaded_is_an_error_of_its_task():
+    def broken(_: str) -> Any:
+        raise PluginError("Operator other> is broken")
+
+    found = check(
+        compile_workflow("w", load("+a: {other>: x}", "w.dig", None)), Operators(lambda: ["other"], broken), ()
+    )
+    assert [(one.level, one.kind, one.message) for one in found] == [
+        ("error", "plugin_error", "Operator other> is broken")
+    ]

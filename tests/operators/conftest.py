@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dagrun.plugins.operator import Command, Ended, Operator, Succeeded, TryFile
-from dagrun.plugins.testing import context
+from dagrun.plugins.operator import Command, Ended, Operator, Succeeded
+from dagrun.plugins.testing import context, execute
 
 
 @dataclass
@@ -32,22 +30,10 @@ class Run:
     def execute(self, command: Command) -> Ended:
         directory = self.tries / str(len(list(self.tries.iterdir())))
         directory.mkdir()
-        for name, content in command.files.items():
-            (directory / name).write_bytes(content.encode() if isinstance(content, str) else content)
-
-        def placed(word: str | TryFile) -> str:
-            return str(directory / word.name) if isinstance(word, TryFile) else word
-
-        environment = {**os.environ, **{name: placed(word) for name, word in command.environment.items()}}
-        if command.workdir_on_path:
-            environment["PATH"] += f":{self.project}"
-        process = subprocess.run(
-            [placed(word) for word in command.argv], cwd=self.project, env=environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
-        self.output = process.stdout
-        code = process.returncode
-        return Ended(128 - code if code < 0 else code, str(directory))
+        log = self.tries.parent / f"{directory.name}.log"
+        end = execute(command, str(self.project), str(directory), str(log))
+        self.output = log.read_text()
+        return end
 
     def __call__(self, operator: Operator, params: Mapping[str, Any], **more: Any) -> Succeeded:
         """Run the task to its end."""

@@ -9,10 +9,14 @@ import pytest
 
 from dagrun.plugins import host
 from dagrun.plugins.operator import Again, Command, Ended, Subtask, Subtasks, Succeeded, TryFile
+from dagrun.plugins.registry import Origin
+from dagrun.plugins.results import Reader, decode_command, encode_command
 from dagrun.plugins.testing import context
 
+DEMO = host.Hosted("demo", Origin("dagrun-demo", "1.0"))
+SELF = "Operator demo> of dagrun-demo 1.0"
 PLUGIN = """
-import os, sys
+import os, signal, sys, threading, time
 from dagrun.plugins.operator import *
 
 
@@ -55,8 +59,44 @@ class Demo(Operator):
     def leaves(self, task):
         sys.exit("bye")
 
+    def interrupts(self, task):
+        raise KeyboardInterrupt
+
     def dies(self, task):
         os._exit(3)
+
+    def crashes(self, task):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def is_killed(self, task):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def leaks(self, task):
+        kept = []
+        while True:
+            kept.append(bytearray(1_000_000))
+
+    def leaves_a_thread(self, task):
+        threading.Thread(target=time.sleep, args=(60,), name="sleeper").start()
+        return Succeeded(reason="r")
+
+    def hangs_at_exit(self, task):
+        import atexit
+        atexit.register(time.sleep, 60)
+        return Succeeded(reason="r")
+
+    def closes_everything(self, task):
+        os.closerange(0, 20)
+        return Succeeded(reason="r")
+
+    def stores_too_much(self, task):
+        return Succeeded(stored={"x": "x" * 11_000_000})
+
+    def tells_too_much(self, task):
+        raise TaskFailed("x" * 11_000_000)
+
+    def fails_oddly(self, task):
+        raise TaskFailed("no", facts={"x": object()})
 
     def nothing(self, task):
         pass
@@ -115,9 +155,10 @@ def call(tmp_path):
     (tmp_path / "secret.txt").write_text("secret")
     io.mkdir()
 
-    def make(command, method="run", *, name="demo", end=None, secrets=None, **more):
+    def make(command, method="run", *, name="demo", end=None, secrets=None, memory=0, **more):
         task = context({"_command": command}, workdir="sub", **more)
-        described = host.command(name, method, task, secrets=secrets or {}, end=end)
+        operator = host.Hosted(name, Origin("dagrun-demo", "1.0"), memory)
+        described = host.command(operator, method, task, secrets=secrets or {}, end=end)
         for file, text in described.files.items():
             (io / file).write_text(text)
         argv = [str(io / word.name) if isinstance(word, TryFile) else word for word in described.argv]
@@ -126,7 +167,8 @@ def call(tmp_path):
             check=False,
         )  # fmt: skip
         make.output, make.errors = process.stdout, process.stderr
-        return host.answer(name, Ended(process.returncode, str(io)))
+        code = process.returncode
+        return host.answer(operator, Ended(128 - code if code < 0 else code, str(io)))
 
     make.project = project
     return make
@@ -136,7 +178,7 @@ def test_what_an_operator_stores_and_says(call):
     answer = call("stores", memo={"k": 1})
     stored = {"name": "+w+t", "memo": {"k": 1}, "local": {"_command": "stores"}}
     assert answer.result == Succeeded(stored=stored, reset=("a.b",), reason="r")
-    assert answer.warnings == ["careful"]
+    assert answer.warnings == ("careful",)
     assert not answer.retries
     assert call.output == "hello\n"
 
@@ -173,12 +215,23 @@ def test_cancel(call):
     ("command", "kind", "category", "message"),
     [
         ("fails", "my_kind", "runtime", "no"),
-        ("raises", "operator_error", "runtime", "ZeroDivisionError: division by zero"),
-        ("leaves", "operator_error", "runtime", "SystemExit: bye"),
-        ("dies", "operator_crashed", "runtime", "Operator demo> ended its process with code 3 and gave no result"),
-        ("nothing", "bad_result", "runtime", "Operator demo> returned None; it must return Succeeded"),
-        ("nan", "operator_error", "runtime", "ValueError: "),
-        ("object", "operator_error", "runtime", "TypeError: "),
+        (
+            "raises",
+            "operator_error",
+            "runtime",
+            f"{SELF} failed with ZeroDivisionError: division by zero (dagrun_demo.py:",
+        ),
+        ("leaves", "operator_error", "runtime", f"{SELF} failed with SystemExit: bye (dagrun_demo.py:"),
+        ("interrupts", "operator_error", "runtime", f"{SELF} failed with KeyboardInterrupt (dagrun_demo.py:"),
+        ("dies", "operator_crashed", "runtime", f"{SELF} ended its process with code 3 and gave no result"),
+        ("crashes", "operator_crashed", "runtime", f"{SELF} was killed by SIGSEGV and gave no result"),
+        ("is_killed", "operator_crashed", "runtime", f"{SELF} was killed by SIGKILL and gave no result"),
+        ("nothing", "bad_result", "runtime", f"{SELF} gave a bad result: it returned None; it must return Succeeded"),
+        ("nan", "operator_error", "runtime", f"{SELF} failed with ValueError: "),
+        ("object", "operator_error", "runtime", f"{SELF} failed with TypeError: "),
+        ("fails_oddly", "bad_result", "runtime", f"{SELF} gave a bad result: Object of type object is not JSON"),
+        ("tells_too_much", "bad_result", "runtime", f"{SELF} gave a bad result: it has 11,0"),
+        ("stores_too_much", "bad_result", "runtime", f"{SELF} gave a bad result: it has 11,0"),
         ("no_secret", "secret_not_found", "secret not found", "Secret not found for key: 'b'"),
         ("escapes", "outside_project", "config", "../../secret.txt is outside of the project"),
         ("missing", "file_not_found", "config", "File not found: nope.txt"),
@@ -198,6 +251,26 @@ def test_a_failure_keeps_its_facts_and_a_bug_its_trace(call):
     assert "ZeroDivisionError" in call.errors
 
 
+def test_what_needs_too_much_memory_is_told_of_the_setting(call):
+    failure = call("leaks", memory=200 << 20).failure
+    assert failure.kind == "oom"
+    assert failure.message.startswith(
+        f"{SELF} needed more memory than a call may have, 200 MiB; raise operators.memory"
+    )
+
+
+@pytest.mark.parametrize("command", ["leaves_a_thread", "hangs_at_exit"])
+def test_what_is_left_behind_does_not_keep_the_process_alive(command, call):
+    answer = call(command)
+    assert answer.result == Succeeded(reason="r")
+    left = f"{SELF} left threads behind, which are ended 2 s after its result: sleeper"
+    assert answer.warnings == ((left,) if command == "leaves_a_thread" else ())
+
+
+def test_a_plug_in_that_closes_its_descriptors_gives_its_result(call):
+    assert call("closes_everything").result == Succeeded(reason="r")
+
+
 def test_a_broken_plug_in_fails_the_task(call):
     failure = call("", name="broken").failure
     assert (failure.kind, failure.category) == ("plugin_error", "config")
@@ -206,7 +279,7 @@ def test_a_broken_plug_in_fails_the_task(call):
 
 def test_secrets_are_those_that_the_engine_grants(call):
     assert call("secret", secrets={"a": "S"}).result == Succeeded(stored={"a": "S"})
-    assert host.command("demo", "run", context(), secrets={"a": "S"}).secrets == ("S",)
+    assert host.command(DEMO, "run", context(), secrets={"a": "S"}).secrets == ("S",)
 
 
 def test_the_request_is_gone_while_the_operator_runs(call):
@@ -223,4 +296,4 @@ def test_files_and_programs_of_the_project(call):
 
 def test_a_command_survives_the_way_there_and_back():
     command = Command(("a", TryFile("b")), files={"x": b"\x00"})
-    assert host.decode_command(host.encode_command(command)) == command
+    assert decode_command(Reader("", encode_command(command))) == command
