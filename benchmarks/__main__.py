@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from benchmarks import daemon, docker, works
+from benchmarks import daemon, docker, files, works
 from benchmarks.measure import Figure, Place
 
-WORKS = {**works.WORKS, **daemon.WORKS, **docker.WORKS}
+WORKS = {**works.WORKS, **daemon.WORKS, **docker.WORKS, **files.WORKS}
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- figures: written by python -m benchmarks --write -->", "<!-- /figures -->"
 
