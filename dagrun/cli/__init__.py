@@ -41,6 +41,7 @@ COMMANDS = {
     "check": "Check workflows without running them.",
     "plan": "Show what a run would do.",
     "operators": "List the operators, or explain one.",
+    "doctor": "Say what this machine has, and what workflows miss.",
     "graph": "Draw a workflow as text, Mermaid or DOT.",
     "init": "Make a new project.",
     "secrets": "List, set and delete secrets.",

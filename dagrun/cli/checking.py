@@ -124,6 +124,8 @@ def warn_before_run(files: Any, workflow: Workflow) -> None:
 
 def look_at_all(files: Directory, only: str | None) -> tuple[list[Workflow], list[Finding], list[UserError]]:
     """All workflows of the project, or one: what compiles, what was found, and the errors of the rest."""
+    from dagrun.cli.machine import missing_interpreters
+
     paths = frozenset(files.paths())
     known = asked(files.path, paths)
     try:
@@ -140,6 +142,7 @@ def look_at_all(files: Directory, only: str | None) -> tuple[list[Workflow], lis
             findings += check(workflow, operators(paths, known), paths)
             check_schedule(workflow)
             findings += advice_of(workflow)
+            findings += missing_interpreters(workflow)
             check_notify(files, workflow)
         except WorkflowError as problem:
             errors.append(problem)

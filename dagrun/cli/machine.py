@@ -1,0 +1,127 @@
+"""What is on this machine: interpreters, programs, the engine for containers. Each question has a time limit.
+
+`dagrun doctor` tells it, `dagrun check` asks for the interpreters that a workflow names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from dagrun.core.check import ERROR, Finding, operator_name
+from dagrun.core.config import Template
+from dagrun.core.workflow import Node, Workflow
+from dagrun.plugins import programs
+
+ASK_SECONDS = 5.0
+INTERPRETERS = {"py": "python", "rb": "ruby", "node": "node"}  # operator → language, which is its option's name, too
+NUMBER = re.compile(r"\d+(\.\d+)+[\w.+-]*")
+
+
+class Program(NamedTuple):
+    """One that was found, or not: then `problem` says so."""
+
+    name: str
+    version: str | None
+    path: str | None
+    problem: str | None = None
+
+
+def found_programs() -> list[Program]:
+    own = ".".join(map(str, sys.version_info[:3]))
+    found = [Program("python", own, sys.executable)]
+    for language in programs.LANGUAGES:
+        others = [
+            Program(language, version, path) for path, version in programs.installed(language) if path != sys.executable
+        ]
+        found += others or ([] if language == "python" else [Program(language, None, None, "not found")])
+    return [*found, *(asked(name) for name in ("sh", "uv", "git")), *docker()]
+
+
+def asked(name: str) -> Program:
+    """What the program says of itself; a shell says nothing."""
+    path = shutil.which(name)
+    if path is None:
+        return Program(name, None, None, "not found")
+    if name == "sh":
+        return Program(name, None, path)
+    said, problem = answer([path, "--version"])
+    number = NUMBER.search(said)
+    return Program(name, number[0] if number else None, path, problem)
+
+
+def docker() -> list[Program]:
+    """The client, and the engine that it reaches."""
+    client = asked("docker")
+    if client.path is None:
+        return [client._replace(problem="not found; tasks with docker: need it")]
+    where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    said, problem = answer([client.path, "version", "--format", "{{.Server.Version}}"])
+    if problem or not NUMBER.search(said):
+        return [client, Program("docker engine", None, where, f"no engine answers: {problem or said.strip()}")]
+    return [client, Program("docker engine", said.strip(), where)]
+
+
+def answer(argv: list[str]) -> tuple[str, str | None]:
+    """What it prints, or what is wrong with it."""
+    try:
+        ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=ASK_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return "", f"{argv[0]} doesn't answer within {ASK_SECONDS:g} s"
+    except OSError as problem:
+        return "", f"{argv[0]} can't be run: {problem.strerror}"
+    if ended.returncode:
+        lines = ended.stderr.decode(errors="replace").strip().splitlines() or [
+            f"{argv[0]} ended with code {ended.returncode}"
+        ]
+        return "", lines[-1]
+    return ended.stdout.decode(errors="replace"), None
+
+
+# -- what workflows ask for
+
+
+def missing_interpreters(workflow: Workflow) -> Iterator[Finding]:
+    """Versions that a file names and this machine doesn't have. In a container they are the image's affair."""
+    for node, option, value in named_interpreters(workflow):
+        if programs.VERSION.match(value) and programs.find(option, value) is None:
+            yield Finding(
+                ERROR, "missing_interpreter", f"there is no {option} {value} on this machine", node.full_name, node.spec.place,
+                hint="install it, or name another one; dagrun doctor lists those that are there",
+            )  # fmt: skip
+
+
+def named_interpreters(workflow: Workflow) -> Iterator[tuple[Node, str, str]]:
+    """Literal choices of tasks, and of the maps that groups export for them, outside of containers."""
+    for node in workflow.nodes:
+        if in_container(workflow, node):
+            continue
+        own = INTERPRETERS.get(operator_name(node.spec) or "")
+        if own is not None:
+            yield from literal(node, own, node.spec.config)
+        for operator, option in INTERPRETERS.items():
+            exported = node.spec.export.get(operator)
+            if isinstance(exported, Mapping):
+                yield from literal(node, option, exported)
+
+
+def literal(node: Node, option: str, values: Mapping[str, Any]) -> Iterator[tuple[Node, str, str]]:
+    value = values.get(option)
+    if isinstance(value, str) and not isinstance(value, Template):
+        yield node, option, value
+
+
+def in_container(workflow: Workflow, node: Node) -> bool:
+    """As far as the file itself tells."""
+    around: Node | None = node
+    while around is not None:
+        for values in (around.spec.config, around.spec.export):
+            if values.get("docker") is not None or values.get("_docker") is not None:
+                return True
+        around = None if around.parent is None else workflow.nodes[around.parent]
+    return operator_name(node.spec) == "docker"
