@@ -106,7 +106,8 @@ class TaskFailed(DagrunError):
     `kind` is a stable name (`command_failed`, `template_error`, `timed_out`, `missing (_do)` …). `category` is what
     Digdag puts in brackets behind the message of an unexpected failure (`config`, `runtime`, `secret not found`); a
     deliberate failure such as `fail>` has none (spec/language P11). `platform` marks what was not the task's fault
-    (worker lost, spawn failed): it is counted apart from failures of the task.
+    (worker lost, spawn failed): it is counted apart from failures of the task. `final` ones are not tried again, whatever
+    the task's own `_retry` says.
     """
 
     exit_code = 1
@@ -118,6 +119,7 @@ class TaskFailed(DagrunError):
         category: str | None = None,
         *,
         platform: bool = False,
+        final: bool = False,
         facts: dict[str, object] | None = None,
     ) -> None:
         super().__init__(message)
@@ -125,6 +127,7 @@ class TaskFailed(DagrunError):
         self.kind = kind
         self.category = category
         self.platform = platform
+        self.final = final
         self.facts = facts or {}
 
 

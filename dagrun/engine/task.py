@@ -363,7 +363,7 @@ def failure(task: Task, problem: TaskFailed, retry: Retry | None) -> Failure:
         error = merge(error, facts)
     return Failure(
         error,
-        retry=retry,
+        retry=None if problem.final else retry,
         platform=problem.platform,
         stored=stored if isinstance(stored, Mapping) else {},
     )

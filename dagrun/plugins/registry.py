@@ -25,7 +25,9 @@ Factory = TypeVar("Factory")
 # The same names stand in pyproject.toml, for tools that look for entry points; a test compares the two.
 OPERATORS_HERE: Mapping[str, str] = {
     "call": "dagrun_operators.call:Call",
+    "docker": "dagrun_operators.docker:Docker",
     "echo": "dagrun_operators.echo:Echo",
+    "exec": "dagrun_operators.exec_:Exec",
     "fail": "dagrun_operators.fail:Fail",
     "for_each": "dagrun_operators.for_each:ForEach",
     "for_range": "dagrun_operators.for_range:ForRange",
@@ -34,6 +36,7 @@ OPERATORS_HERE: Mapping[str, str] = {
     "if": "dagrun_operators.if_:If",
     "loop": "dagrun_operators.loop:Loop",
     "mail": "dagrun_operators.mail:Mail",
+    "node": "dagrun_operators.node:Node",
     "notify": "dagrun_operators.notify:Notify",
     "py": "dagrun_operators.py:Py",
     "rb": "dagrun_operators.rb:Rb",

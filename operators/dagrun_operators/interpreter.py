@@ -1,42 +1,66 @@
-"""Which Python or Ruby runs a task: an explicit choice or a fixed order, never what PATH happens to hold.
+"""Which interpreter runs a task (features F81): an explicit choice or a fixed order, never what PATH happens to hold.
 
-Python: `python:` at the task or exported as `py.python`, the project's `.venv`, `$VIRTUAL_ENV`, the Python
-that runs dagrun. A choice may be a version ("3.12"), a path, a program with arguments (a list), `venv:DIR`,
-or `uv:requirements.txt`. In a container the image decides: `python`, `ruby`.
+Python: `python:` at the task or exported as `py.python`, the project's `.venv`, `$VIRTUAL_ENV`, the Python that runs dagrun. Ruby and
+Node: `ruby:` and `node:` likewise, else `ruby` and `node`. A choice may be a version ("3.12"), a path, a program with arguments (a
+list), for Python also `venv:DIR`, or `uv:requirements.txt`. In a container the image decides: `python`, `ruby`, `node`, or the
+program that is named.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
+from collections.abc import Sequence
 
-from dagrun.plugins.operator import Params, TaskContext, TaskFailed, docker_options
+from dagrun.plugins import programs
+from dagrun.plugins.operator import Params, TaskContext, TaskFailed, TryFile, docker_options
 
-VERSION = re.compile(r"\d+(\.\d+)*\Z")
+from .languages import runner
+
+ENVIRONMENT_FILE = "environment.py"
+Words = list[str | TryFile]
 
 
-def python(task: TaskContext, params: Params) -> list[str]:
+def python(task: TaskContext, params: Params) -> Words:
     """The start of a command line that runs a Python file."""
     chosen = choice(params, "python")
+    inside = docker_options(params) is not None
     if len(chosen) > 1:
-        return chosen
+        return [*chosen]
     if not chosen:
-        return ["python"] if docker_options(params) else [default_python(task)]
+        return ["python"] if inside else [default_python(task)]
     text = chosen[0]
+    if inside:
+        return [of_image("python", text)]
     if text.startswith("venv:"):
         return [virtual_environment(task, text.removeprefix("venv:"))]
     if text.startswith("uv:"):
         return uv(task, text.removeprefix("uv:"))
-    return [versioned(task, "python", text)]
+    return [versioned("python", text)]
 
 
-def ruby(task: TaskContext, params: Params) -> list[str]:
+def ruby(task: TaskContext, params: Params) -> Words:  # noqa: ARG001
     """The start of a command line that runs a Ruby file."""
-    chosen = choice(params, "ruby")
+    return plain(params, "ruby")
+
+
+def node(task: TaskContext, params: Params) -> Words:  # noqa: ARG001
+    """The start of a command line that runs a file of JavaScript."""
+    return plain(params, "node")
+
+
+def plain(params: Params, language: str) -> Words:
+    chosen = choice(params, language)
     if len(chosen) > 1:
-        return chosen
-    return [versioned(task, "ruby", chosen[0]) if chosen else "ruby"]
+        return [*chosen]
+    if docker_options(params) is not None:
+        return [of_image(language, chosen[0]) if chosen else language]
+    return [versioned(language, chosen[0]) if chosen else language]
+
+
+def files(words: Sequence[str | TryFile]) -> dict[str, str]:
+    """What such a command line needs beside the task's own files."""
+    return {ENVIRONMENT_FILE: runner(ENVIRONMENT_FILE)} if TryFile(ENVIRONMENT_FILE) in words else {}
 
 
 def choice(params: Params, option: str) -> list[str]:
@@ -75,8 +99,8 @@ def virtual_environment(task: TaskContext, directory: str) -> str:
     return found
 
 
-def uv(task: TaskContext, requirements: str) -> list[str]:
-    """Run with uv, which makes the environment and keeps it in its cache. The file lies in the project."""
+def uv(task: TaskContext, requirements: str) -> Words:
+    """By way of a file that makes the environment, where it isn't there yet: in the task's own process and log."""
     program = task.find("uv")
     if not program:
         raise TaskFailed(
@@ -86,18 +110,32 @@ def uv(task: TaskContext, requirements: str) -> list[str]:
         )
     path = os.path.relpath(requirements, task.workdir or ".")
     task.read(path)  # fails the task when it isn't there, with a better message than that of uv
-    return [program, "run", "--no-project", "--with-requirements", path, "python"]
+    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dagrun", "python")
+    return [sys.executable, TryFile(ENVIRONMENT_FILE), program, sys.executable, cache, path]
 
 
-def versioned(task: TaskContext, program: str, text: str) -> str:
-    """A version as the program of that name on PATH; anything else is the program itself."""
-    if not VERSION.match(text):
+def versioned(language: str, text: str) -> str:
+    """A version as a program of that version; anything else is the program itself."""
+    if not programs.VERSION.match(text):
         return text
-    found = task.find(program + text)
+    found = programs.find(language, text)
     if not found:
+        raise TaskFailed(missing(language, text), "bad_option", "config")
+    return found
+
+
+def missing(language: str, version: str) -> str:
+    there = ", ".join(said for _, said in programs.installed(language)) or "none"
+    hint = f"; install it, for example with  uv python install {version}" if language == "python" else ""
+    return f"{language}: there is no {language} {version} on this machine (there are: {there}){hint}; or name the path of one"
+
+
+def of_image(language: str, text: str) -> str:
+    """In a container: what the image calls it."""
+    if text.startswith(("venv:", "uv:")):
         raise TaskFailed(
-            f"{program}: there is no {program}{text} on PATH; install it, or name another one",
+            f"{language}: {text} can't be used in a container; its image decides, or the path of a program in it",
             "bad_option",
             "config",
         )
-    return found
+    return f"{language}{text}" if programs.VERSION.match(text) else text

@@ -14,9 +14,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from dagrun.plugins.operator import Ended, Params, Subtasks, Succeeded, TaskFailed, TryFile, mark_templates
+from dagrun.plugins.operator import Ended, Params, Subtasks, Succeeded, TaskContext, TaskFailed, TryFile, mark_templates
 
-from .scripts import fail, refuse_constant, written
+from .scripts import by_exit_code, fail, refuse_constant, written
 
 INPUT_FILE = "input.json"
 OUTPUT_FILE = "output.json"
@@ -52,8 +52,11 @@ def program(params: Params, name: str | None, file: str) -> tuple[list[str | Try
     }
 
 
-def outcome(language: str, end: Ended) -> Succeeded:
+def outcome(language: str, task: TaskContext, end: Ended) -> Succeeded:
     """The result that the runner wrote. Raises TaskFailed: the error that it wrote, or there is none."""
+    told = by_exit_code(task, end)
+    if told is not None:
+        return told
     if end.exit_code:
         fail(f"{language} command failed with code {end.exit_code}{reason(end)}", end)
     result = read_output(end)

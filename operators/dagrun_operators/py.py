@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from dagrun.plugins.operator import Command, Ended, Option, Succeeded, TaskContext
 
+from .interpreter import files as interpreters_files
 from .interpreter import python
 from .languages import outcome, program, what_to_run
 from .scripts import Script, Secrets, command
@@ -44,14 +45,15 @@ class Py(Script):
     def run(self, task: TaskContext) -> Command:
         params = task.params.with_defaults(*self.namespaces)
         arguments, files = program(params, what_to_run(params, "py"), "runner.py")
+        interpreter = python(task, params)
         return command(
             task,
             params,
-            [*python(task, params), *arguments],
-            files=files,
+            [*interpreter, *arguments],
+            files={**files, **interpreters_files(interpreter)},
             secrets=Secrets(task),
             environment={"PYTHONUNBUFFERED": "1"},
         )
 
-    def ended(self, task: TaskContext, end: Ended) -> Succeeded:  # noqa: ARG002
-        return outcome("Python", end)
+    def ended(self, task: TaskContext, end: Ended) -> Succeeded:
+        return outcome("Python", task, end)

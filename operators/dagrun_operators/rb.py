@@ -55,5 +55,5 @@ class Rb(Script):
             secrets=Secrets(task),
         )
 
-    def ended(self, task: TaskContext, end: Ended) -> Succeeded:  # noqa: ARG002
-        return outcome("Ruby", end)
+    def ended(self, task: TaskContext, end: Ended) -> Succeeded:
+        return outcome("Ruby", task, end)

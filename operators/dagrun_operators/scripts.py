@@ -35,6 +35,7 @@ CONTRACT = {
     "DAGRUN_PARAMS_FILE": TryFile(PARAMS_FILE),
     "DAGRUN_OUT": TryFile(OUT_FILE),
 }
+MEANINGS = ("retry", "skip", "no_retry")  # of `_exit_codes`
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -45,12 +46,49 @@ class Script(Operator):
     options: ClassVar[tuple[Option, ...]] = (
         Option("_env", "map", "none", "more variables of the environment; only at the task itself"),
         Option("docker", "map", "none", "run in a container of this `image`"),
+        Option("_exit_codes", "map", "none", "what an exit code means: `{75: retry, 77: skip, 65: no_retry}`"),
     )
 
-    def ended(self, task: TaskContext, end: Ended) -> Succeeded:  # noqa: ARG002
+    def ended(self, task: TaskContext, end: Ended) -> Succeeded:
+        told = by_exit_code(task, end)
+        if told is not None:
+            return told
         if end.exit_code:
             fail(f"Command failed with code {end.exit_code}", end)
         return Succeeded(stored=written(end))
+
+
+def by_exit_code(task: TaskContext, end: Ended) -> Succeeded | None:
+    """What `_exit_codes` says of how it ended (features F08): a success that shows as skipped, None when it says nothing.
+
+    Raises TaskFailed: `retry` is tried again as `_retry` says, without one like a failure of the platform; `no_retry` never is.
+    """
+    meanings = exit_codes(task.params)
+    meaning = meanings.get(end.exit_code)
+    if meaning is None:
+        return None
+    if meaning == "skip":
+        return Succeeded(stored=written(end), reason=f"exit code {end.exit_code}")
+    again = meaning == "retry"
+    raise TaskFailed(
+        f"Command failed with code {end.exit_code} ({meaning})",
+        "command_failed",
+        "runtime",
+        platform=again and task.params.get("_retry") is None,
+        final=not again,
+    )
+
+
+def exit_codes(params: Params) -> dict[int, str]:
+    given = params.optional_map("_exit_codes")
+    for code, meaning in given.items():
+        if not str(code).isdecimal() or not 0 < int(code) < 256 or meaning not in MEANINGS:
+            raise TaskFailed(
+                f"_exit_codes: {code}: {meaning} is not known; write codes from 1 to 255 with {', '.join(MEANINGS)}",
+                "bad_option",
+                "config",
+            )
+    return {int(code): meaning for code, meaning in given.items()}
 
 
 class Secrets:

@@ -1,4 +1,4 @@
-"""Which interpreter runs py> and rb>."""
+"""Which interpreter runs py>, rb> and node>."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from dagrun.plugins.testing import context
-from dagrun_operators.interpreter import python, ruby
+from dagrun_operators.interpreter import node, python, ruby
 
 VENV = ".venv/bin/python"
 
@@ -27,6 +27,54 @@ def test_the_order_without_a_choice(monkeypatch):
     assert chosen({}, programs={**active, VENV: "/project/.venv/bin/python"}) == ["/project/.venv/bin/python"]
 
 
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine on which a Python 3.12 hides behind programs that are none."""
+
+    def program(path, text):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+        return str(file)
+
+    program("shims/python3.12", "echo 'python3.12: command not found' >&2; exit 127")
+    program("bin/python", "echo 2.7.18")
+    program("bin/python3.13", "sleep 60")
+    monkeypatch.setenv("PATH", f"{tmp_path}/shims:{tmp_path}/bin:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PYENV_ROOT", raising=False)
+    monkeypatch.setattr("dagrun.plugins.programs.PROBE_SECONDS", 0.2)
+    return program
+
+
+def test_a_version_is_a_program_that_runs_and_says_so(machine, tmp_path):
+    real = machine(".pyenv/versions/3.12.1/bin/python", "echo 3.12.1")
+    assert chosen({"python": "3.12"}) == [real]
+    assert chosen({"python": "3.12.1"}) == [real]
+    newer = machine(".pyenv/versions/3.12.10/bin/python", "echo 3.12.10")
+    assert chosen({"python": "3.12"}) == [newer]
+
+
+def test_a_version_that_is_not_there_is_told_with_those_that_are(machine, fails):
+    machine(".pyenv/versions/3.12.1/bin/python", "echo 3.12.1")
+    with fails("bad_option") as caught:
+        chosen({"python": "3.13"})
+    assert "3.12.1" in caught.value.message
+    assert "there is no python 3.13" in caught.value.message
+
+
+def test_another_language_by_version(machine, fails):
+    node20 = machine(".nvm/versions/node/v20.1.0/bin/node", "echo 20.1.0")
+    machine("bin/node", "echo 18.2.0")
+    assert chosen({"node": "20"}, node) == [node20]
+    assert chosen({}, node) == ["node"]
+    ruby31 = machine("bin/ruby3.1", "echo 3.1.4")
+    assert chosen({"ruby": "3.1"}, ruby) == [ruby31]
+    with fails("bad_option"):
+        chosen({"ruby": "1.9"}, ruby)
+
+
 @pytest.mark.parametrize(
     ("value", "argv"),
     [
@@ -34,20 +82,26 @@ def test_the_order_without_a_choice(monkeypatch):
         ("/opt/python", ["/opt/python"]),
         (["python3", "-B"], ["python3", "-B"]),
         (["python3"], ["python3"]),
-        ("3.12", ["/usr/bin/python3.12"]),
         ("venv:envs/a", ["/project/envs/a/bin/python"]),
         ("venv:envs/a/", ["/project/envs/a/bin/python"]),
-        ("uv:req.txt", ["/bin/uv", "run", "--no-project", "--with-requirements", "../req.txt", "python"]),
     ],
 )
 def test_a_choice(value, argv):
-    programs = {
-        "python3.12": "/usr/bin/python3.12",
-        "envs/a/bin/python": "/project/envs/a/bin/python",
-        "uv": "/bin/uv",
-        VENV: "never",
-    }
-    assert chosen({"python": value}, programs=programs, files={"req.txt": ""}, workdir="sub") == argv
+    programs = {"envs/a/bin/python": "/project/envs/a/bin/python", VENV: "never"}
+    assert chosen({"python": value}, programs=programs, workdir="sub") == argv
+
+
+@pytest.mark.parametrize(
+    ("value", "argv"), [(None, ["python"]), ("3.12", ["python3.12"]), ("/opt/python", ["/opt/python"])]
+)
+def test_in_a_container_its_image_decides(value, argv):
+    assert chosen({"python": value, "_docker": "img"}) == argv
+    assert chosen({"ruby": "3.1", "docker": {"image": "img"}}, ruby) == ["ruby3.1"]
+
+
+def test_an_environment_of_the_host_is_refused_in_a_container(fails):
+    with fails("bad_option"):
+        chosen({"python": "venv:x", "_docker": "img"})
 
 
 @pytest.mark.parametrize(
@@ -71,4 +125,3 @@ def test_uv_needs_the_file_of_requirements(fails):
 def test_ruby():
     assert chosen({}, ruby) == ["ruby"]
     assert chosen({"ruby": ["bundle", "exec", "ruby"]}, ruby) == ["bundle", "exec", "ruby"]
-    assert chosen({"ruby": "3.1"}, ruby, programs={"ruby3.1": "/usr/bin/ruby3.1"}) == ["/usr/bin/ruby3.1"]

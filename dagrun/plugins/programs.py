@@ -1,0 +1,134 @@
+"""Interpreters of this machine, by version: a program counts when it runs and says that version, whatever it is called.
+
+    find("python", "3.12")   the first one, or None
+    version_of(path, "python")
+
+Looked for on PATH, then where version managers and uv keep theirs. A shim that only says that it has nothing to start is passed
+over; a `python` that is a 2.7 in disguise is, too. Nothing is installed or downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from glob import glob
+from typing import NamedTuple
+
+PROBE_SECONDS = 5.0
+VERSION = re.compile(r"\d+(\.\d+)*\Z")
+_SAID = re.compile(r"\d+\.\d+(\.\d+)*")
+
+
+class Language(NamedTuple):
+    """How one asks it for its version, and where its interpreters lie: `{}` stands for the version that is wanted."""
+
+    names: Sequence[str]  # on PATH, the most likely first
+    ask: Sequence[str]
+    places: Sequence[str]  # patterns of paths
+
+
+LANGUAGES = {
+    "python": Language(
+        ("python{}", "python3", "python"),
+        ("-I", "-S", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"),
+        (
+            "$PYENV_ROOT/versions/{}*/bin/python",
+            "~/.pyenv/versions/{}*/bin/python",
+            "~/.local/share/uv/python/cpython-{}*/bin/python3",
+            "~/.asdf/installs/python/{}*/bin/python",
+            "/opt/python/{}*/bin/python3",
+        ),
+    ),
+    "ruby": Language(
+        ("ruby{}", "ruby"),
+        ("--disable=gems", "-e", "puts RUBY_VERSION"),
+        (
+            "$RBENV_ROOT/versions/{}*/bin/ruby",
+            "~/.rbenv/versions/{}*/bin/ruby",
+            "~/.rubies/ruby-{}*/bin/ruby",
+            "~/.asdf/installs/ruby/{}*/bin/ruby",
+        ),
+    ),
+    "node": Language(
+        ("node{}", "node", "nodejs"),
+        ("-p", "process.versions.node"),
+        (
+            "$NVM_DIR/versions/node/v{}*/bin/node",
+            "~/.nvm/versions/node/v{}*/bin/node",
+            "~/.asdf/installs/nodejs/{}*/bin/node",
+            "~/.local/share/fnm/node-versions/v{}*/installation/bin/node",
+        ),
+    ),
+}
+
+
+def find(language: str, version: str) -> str | None:
+    """The path of an interpreter of that version: "3" is any 3, "3.12" any 3.12."""
+    return next(
+        (path for path in candidates(language, version) if is_version(version_of(path, language), version)), None
+    )
+
+
+def installed(language: str) -> list[tuple[str, str]]:
+    """Those that can be found, with their versions; the newest first, each version once."""
+    found: dict[str, str] = {}
+    for path in [*candidates(language, ""), *on_path(re.compile(rf"{language}\d[\d.]*"))]:
+        said = version_of(path, language)
+        if said is not None:
+            found.setdefault(said, path)
+    return [(path, said) for said, path in sorted(found.items(), key=lambda item: numbers(item[0]), reverse=True)]
+
+
+def candidates(language: str, version: str) -> Iterator[str]:
+    known = LANGUAGES[language]
+    for name in known.names:
+        yield from on_path(re.compile(re.escape(name.format(version))))
+    for pattern in known.places:
+        place = os.path.expanduser(os.path.expandvars(pattern.format(version)))
+        if "$" not in place:
+            yield from sorted(glob(place), key=numbers, reverse=True)
+
+
+def on_path(name: re.Pattern[str]) -> Iterator[str]:
+    """All programs of PATH that are called so, in its order."""
+    for directory in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        try:
+            entries = sorted(os.listdir(directory or "."))
+        except OSError:
+            continue
+        for entry in entries:
+            path = os.path.join(directory, entry)
+            if name.fullmatch(entry) and os.access(path, os.X_OK):
+                yield path
+
+
+def version_of(path: str, language: str) -> str | None:
+    """What the program says of itself, None if it doesn't work. Asked once as long as the file stays the same."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return _asked(path, language, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _asked(path: str, language: str, *_: int) -> str | None:
+    try:
+        ended = subprocess.run(
+            [path, *LANGUAGES[language].ask], stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    said = ended.stdout.decode(errors="replace").strip()
+    return said if ended.returncode == 0 and _SAID.fullmatch(said) else None
+
+
+def is_version(said: str | None, wanted: str) -> bool:
+    return said is not None and f"{said}.".startswith(f"{wanted}.")
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]

@@ -1,0 +1,68 @@
+// Call one exported function as a task: `runner.mjs FILE#FUNCTION input.json output.json`, or run FILE alone.
+//
+// One file with nothing but Node's own modules, Node 18 or later: it is copied beside its input and run in the working directory of
+// the task. It imports FILE, an ES module or a CommonJS one, calls the function with the variables, awaits it, and writes in one piece
+// what it returned, stored and exported, or its error.
+//
+// User code sees globalThis.dagrun: params, store(map), exports(map), addSubtask(map).
+
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+
+const [called, input, output] = process.argv.slice(2);
+const { params } = JSON.parse(readFileSync(input, 'utf8'));
+const result = { subtask_config: {}, export_params: {}, store_params: {} };
+
+globalThis.dagrun = {
+  params,
+  store: (values) => Object.assign(result.store_params, plain(values, 'store')),
+  exports: (values) => Object.assign(result.export_params, plain(values, 'exports')),
+  addSubtask: (config) => {
+    result.subtask_config[`+subtask${Object.keys(result.subtask_config).length}`] = plain(config, 'addSubtask');
+  },
+};
+
+// The map as it will arrive. JSON would turn NaN into null without a word.
+function plain(values, what) {
+  if (values === null || typeof values !== 'object' || Array.isArray(values)) {
+    throw new TypeError(`${what} takes a map, like {rows: 3}`);
+  }
+  return JSON.parse(JSON.stringify(values, (key, value) => {
+    if (typeof value === 'number' && !Number.isFinite(value)) throw new TypeError(`${key}: ${value} is not a JSON value`);
+    return value;
+  }));
+}
+
+function write(content) {
+  writeFileSync(`${output}.part`, JSON.stringify(content));
+  renameSync(`${output}.part`, output);
+}
+
+function find(module, name) {
+  for (const place of [module, module.default]) {
+    if (place && typeof place[name] === 'function') return place[name].bind(place);
+  }
+  const names = Object.keys({ ...module.default, ...module }).filter((key) => key !== 'default');
+  throw new TypeError(`no function ${name} is exported; there are: ${names.join(', ') || 'none'}`);
+}
+
+function told(error) {
+  const own = error instanceof Error ? error : new Error(String(error));
+  const frames = (own.stack || '').split('\n').filter((line) => /^\s+at /.test(line) && !line.includes('runner.mjs') && !line.includes('node:internal'));
+  return { class: own.constructor.name, message: own.message, backtrace: frames.map((line) => `${line}\n`) };
+}
+
+try {
+  const [file, name] = called.split('#');
+  const module = await import(pathToFileURL(resolve(file)).href);
+  if (name) {
+    const returned = await find(module, name)(params);
+    if (returned !== undefined && returned !== null) dagrun.store(returned);
+  }
+  write(result);
+} catch (error) {
+  console.error(error);
+  write({ error: told(error) });
+  process.exitCode = 1;
+}

@@ -1,0 +1,92 @@
+"""`python: uv:requirements.txt`: an environment that uv makes once, without a network: of a package in the project."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.daemon.site import Site
+from tests.missing import need
+
+PACKAGE = """
+[build-system]
+requires = ["flit_core"]
+build-backend = "back"
+backend-path = ["."]
+[project]
+name = "harbour"
+version = "1"
+"""
+# A build backend of twenty lines: a wheel with one module.
+BACKEND = """
+import os, zipfile
+def build_wheel(directory, *_):
+    name = "harbour-1-py3-none-any.whl"
+    with zipfile.ZipFile(os.path.join(directory, name), "w") as wheel:
+        wheel.writestr("harbour.py", "ships = 3\\n")
+        wheel.writestr("harbour-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: harbour\\nVersion: 1\\n")
+        wheel.writestr("harbour-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("harbour-1.dist-info/RECORD", "")
+    return name
+def get_requires_for_build_wheel(*_): return []
+"""
+TASK = "import digdag, harbour\ndef f():\n    digdag.env.store({'ships': harbour.ships})\n"
+
+
+@pytest.fixture
+def site(tmp_path):
+    need("uv")
+    made = Site(tmp_path)
+    (made.place / "package").mkdir()
+    (made.place / "package" / "pyproject.toml").write_text(PACKAGE.replace('requires = ["flit_core"]', "requires = []"))
+    (made.place / "package" / "back.py").write_text(BACKEND)
+    made.more_environment = {"UV_OFFLINE": "1", "UV_NO_CONFIG": "1"}
+    yield made
+    made.close()
+
+
+def caches(site: Site) -> list[str]:
+    return [path.name for path in (site.place / "home" / ".cache" / "dagrun" / "python").glob("*") if path.is_dir()]
+
+
+def test_an_environment_is_made_once_for_all_that_want_it(site: Site):
+    site.write(
+        {
+            "req.txt": f"{site.place}/package\n",
+            "t.py": TASK,
+            "w.dig": "_export: {py: {python: 'uv:req.txt'}}\n+all:\n  _parallel: true\n  +a: {py>: t.f}\n  +b: {py>: t.f}\n"
+            "+c: {echo>: 'ships ${ships}'}\n",
+        }
+    )
+    printed = site.call("run", "w.dig")
+    assert "ships 3\n" in printed
+    assert printed.count("making an environment for req.txt") == 1
+    assert len(caches(site)) == 1
+    assert "making an environment" not in site.call("run", "w.dig", "--rerun")
+
+
+def test_one_that_can_not_be_made_is_told_and_leaves_nothing(site: Site):
+    site.write(
+        {"req.txt": "no-such-package-anywhere==1\n", "t.py": TASK, "w.dig": "+a: {py>: t.f, python: 'uv:req.txt'}\n"}
+    )
+    printed = site.call("run", "w.dig", code=1)
+    assert "no-such-package-anywhere" in printed
+    assert "the environment for req.txt can't be made" in printed
+    assert caches(site) == []
+
+
+def test_a_version_really_runs(site: Site):
+    """Of the interpreters of this machine another one than ours, if there is one."""
+    from dagrun.plugins.programs import installed
+
+    path, version = installed("python")[0]
+    wanted = ".".join(version.split(".")[:2])
+    site.write(
+        {
+            "t.py": "import sys\ndef f():\n    print('is', sys.version_info[:2])\n",
+            "w.dig": f"+a: {{py>: t.f, python: '{wanted}'}}\n",
+        }
+    )
+    assert f"is ({wanted.replace('.', ', ')})\n" in site.call("run", "w.dig")
+    assert subprocess.run([path, "-c", "pass"], check=False).returncode == 0
