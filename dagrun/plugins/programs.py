@@ -17,7 +17,7 @@ from functools import lru_cache
 from glob import glob
 from typing import NamedTuple
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 2.0
 VERSION = re.compile(r"\d+(\.\d+)*\Z")
 _SAID = re.compile(r"\d+\.\d+(\.\d+)*")
 

@@ -47,7 +47,7 @@ class Docker(Script):
         Option("build", "list", "none", "commands that make an image on top of this one"),
         Option("build_options", "list", "none", "more options of `docker build`"),
         Option("workdir", "text", "the working directory", "another one, of the image"),
-        Option("keep_on_fail", "bool", "false", "leave the container of a failed task"),
+        Option("keep_on_fail", "boolean", "false", "leave the container of a failed task"),
         *(option for option in Script.options if option.name != "docker"),
     )
     namespaces: ClassVar[tuple[str, ...]] = ("docker",)

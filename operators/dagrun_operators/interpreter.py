@@ -125,9 +125,11 @@ def versioned(language: str, text: str) -> str:
 
 
 def missing(language: str, version: str) -> str:
-    there = ", ".join(said for _, said in programs.installed(language)) or "none"
     hint = f"; install it, for example with  uv python install {version}" if language == "python" else ""
-    return f"{language}: there is no {language} {version} on this machine (there are: {there}){hint}; or name the path of one"
+    return (
+        f"{language}: there is no {language} {version} on this machine{hint}, or name the path of one; "
+        "dagrun doctor lists those that are there"
+    )
 
 
 def of_image(language: str, text: str) -> str:

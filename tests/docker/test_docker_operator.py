@@ -16,7 +16,8 @@ def test_a_command_may_be_given(yard: Yard):
         """
 +a:
   docker>: busybox
-  command: grep -o '"n": 3' $DAGRUN_IN; echo '{"m":5}' >$DAGRUN_OUT; cat w.dig | head -c 2
+  command: |
+    grep -o '"n": 3' $DAGRUN_IN; echo '{"m":5}' >$DAGRUN_OUT; cat w.dig | head -c 2
   n: 3
 +b: {echo>: "m is ${m}"}
 +c: {docker>: busybox, command: [echo, "$HOME", "a b"], mem: 64m}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -81,6 +82,7 @@ def test_a_version_really_runs(site: Site):
     from dagrun.plugins.programs import installed
 
     path, version = installed("python")[0]
+    site.more_environment = {"PYENV_ROOT": os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")}
     wanted = ".".join(version.split(".")[:2])
     site.write(
         {

@@ -43,7 +43,7 @@ def test_arguments(given, found):
 
 
 @pytest.mark.parametrize(
-    ("given", "kind"), [([], "missing (_command)"), ("a 'b", "bad_option"), ("", "missing (_command)")]
+    ("given", "kind"), [([], "bad_type (_command)"), ("a 'b", "bad_option"), ("", "missing (_command)")]
 )
 def test_what_names_no_program(given, kind, fails):
     with fails(kind):
@@ -70,7 +70,6 @@ PROGRAMS = {
     "File.write(ENV['DAGRUN_OUT'], JSON.generate({twice: n * 2}))\n",
     "t.js": "const fs = require('fs');\nconst {n} = JSON.parse(fs.readFileSync(process.env.DAGRUN_IN));\n"
     "fs.writeFileSync(process.env.DAGRUN_OUT, JSON.stringify({twice: n * 2}));\n",
-    "t.go": "",
 }
 
 
