@@ -26,9 +26,7 @@ class Py(Script):
 
     options: ClassVar[tuple[Option, ...]] = (
         Option("_command", "text", meaning="what to call"),
-        Option(
-            "script", "text", meaning="instead: a whole program, which reads `sys.argv[1]` and writes `sys.argv[2]`"
-        ),
+        Option("script", "any", meaning="instead: a whole program, which reads `sys.argv[1]` and writes `sys.argv[2]`"),
         Option("python", "text or list", "the project's `.venv`, or that of dagrun", "the interpreter"),
         *Script.options,
     )

@@ -27,7 +27,7 @@ class Rb(Script):
     options: ClassVar[tuple[Option, ...]] = (
         Option("_command", "text", meaning="what to call"),
         Option("require", "text", meaning="what to load first: a file of the project without `.rb`, or a gem"),
-        Option("script", "text", meaning="instead: a whole program, which reads `ARGV[0]` and writes `ARGV[1]`"),
+        Option("script", "any", meaning="instead: a whole program, which reads `ARGV[0]` and writes `ARGV[1]`"),
         Option("ruby", "text or list", "`ruby`", 'the interpreter; `"3.1"` is `ruby3.1`'),
         *Script.options,
     )
