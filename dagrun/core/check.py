@@ -23,7 +23,7 @@ POLICIES = (
     "_secrets", "_env", "_disable", "_do", "_else_do", "_timeout", "_kill_grace", "_signal", "_workspace", "_keep", "_use", "_rate", "_priority",
     "_workdir", "_docker", "_outputs", "_inputs",
 )  # fmt: skip
-TAKES_ANY = ("docker", "exec", "node", "py", "rb", "require", "sh")  # whose other keys are parameters of what they run
+ANY = "*"  # the option of an operator that takes keys of any name
 LONGEST_SHOWN = 100  # characters of a value in a message
 CHOICES = {"_workspace": ("own", "shared", "project"), "_keep": ("never", "on_failure", "always")}
 
@@ -126,7 +126,7 @@ class Checker(NamedTuple):
 
     def keys(self, name: str, options: Sequence[str]) -> Iterator[Finding]:
         for key in self.spec.config:
-            if key.endswith(">") or key in options or key in POLICIES or key in self.used or name in TAKES_ANY:
+            if key.endswith(">") or key in options or key in POLICIES or key in self.used or ANY in options:
                 continue
             near = suggest(key, [*options, *POLICIES])
             hint = f"did you mean {near}?" if near else None
@@ -134,7 +134,7 @@ class Checker(NamedTuple):
                 WARNING, "unused_key", f"{name}> has no option {key}, and nothing else uses it", hint=hint
             )
         for key in self.spec.config:
-            if name in TAKES_ANY and key not in POLICIES and key.startswith("_"):
+            if ANY in options and key not in options and key not in POLICIES and key.startswith("_"):
                 near = suggest(key, list(POLICIES))
                 if near:
                     yield self.finding(

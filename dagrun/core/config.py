@@ -328,7 +328,7 @@ KINDS: Mapping[str, Kind[Any]] = {
 class Option(NamedTuple):
     """A row of the table of what an operator reads (spec/operators 11.1): `check`, the documents and people go by it.
 
-    The name `_command` is what stands behind `NAME>`. `kind` is one of KINDS or several (`text or list`); `any`; `word`, for
+    The name `_command` is what stands behind `NAME>`, `*` any other key. `kind` is one of KINDS or several (`text or list`); `any`; `word`, for
     one of the `choices`; or `secret`, for a key that the operator asks `task.secret` for.
     """
 

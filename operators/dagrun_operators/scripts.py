@@ -47,6 +47,7 @@ class Script(Operator):
         Option("_env", "map", "none", "more variables of the environment; only at the task itself"),
         Option("docker", "map", "none", "run in a container of this `image`"),
         Option("_exit_codes", "map", "none", "what an exit code means: `{75: retry, 77: skip, 65: no_retry}`"),
+        Option("*", "any", meaning="any other key is a variable of what runs"),
     )
 
     def ended(self, task: TaskContext, end: Ended) -> Succeeded:

@@ -17,7 +17,7 @@ from tests.core.workflows import workflow
 
 # Options of each known operator, and whether its own `_retry` works.
 KNOWN = {
-    "sh": ((), True),
+    "sh": ((Option("*", "any"),), True),
     "echo": ((), False),
     "loop": ((), False),
     "call": ((), True),
