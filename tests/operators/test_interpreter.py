@@ -40,8 +40,8 @@ def machine(tmp_path, monkeypatch):
 
     program("shims/python3.12", "echo 'python3.12: command not found' >&2; exit 127")
     program("bin/python", "echo 2.7.18")
-    program("bin/python3.13", "sleep 60")
-    monkeypatch.setenv("PATH", f"{tmp_path}/shims:{tmp_path}/bin:/usr/bin:/bin")
+    program("bin/python3.13", "exec /bin/sleep 60")
+    monkeypatch.setenv("PATH", f"{tmp_path}/shims:{tmp_path}/bin")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("PYENV_ROOT", raising=False)
     monkeypatch.setattr("dagrun.plugins.programs.PROBE_SECONDS", 0.2)
