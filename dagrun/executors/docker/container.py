@@ -53,9 +53,7 @@ INITS_WORD = re.compile(rb"\[FATAL tini \(\d+\)\] (exec .*)\s*\Z")  # of the con
 NOT_STARTED, NOT_RUNNABLE = 125, (126, 127)  # how the client ends when there is no container, or no such program in it
 BY_SIGNAL = 128
 _LOOK_SECONDS = 1.0  # at a container whose output has ended, and at an engine that doesn't answer
-_CLIENT_SECONDS = (
-    10.0  # a client that starts a container takes a fraction of one; dead before its end, it may leave some
-)
+_CLIENT_SECONDS = 10.0  # a client that starts a container takes a fraction of one
 _LATE_SECONDS = 2.0  # so long after its client's death may a container appear
 _HOPELESS_SECONDS = 30.0  # an engine that is silent so long after a container was told to end isn't waited for
 
