@@ -389,20 +389,21 @@ class Container:
         """Until it has ended, whatever the engine does meanwhile."""
         self.begun.set()
         while True:
-            silences = self.silences
-            rest = self._copy()
+            self._copy(follow=True)
             state = self._state()
             if not state.is_over:
                 with suppress(Unreachable, Gone):
                     self.around.engine.wait(self.name, _LOOK_SECONDS)
-            elif rest is not None and silences == self.silences:
+                continue
+            rest = self._copy(follow=False)  # engines before 23 may end what follows a little too soon
+            if rest is not None:
                 self.output.append(rest)
                 return self._conclude(state)
 
-    def _copy(self) -> bytes | None:
+    def _copy(self, *, follow: bool) -> bytes | None:
         """Its output is in the log; what the mask still holds back. None when it broke off: there may be more."""
         try:
-            return self.output.copy(self.around.engine.output(self.name))
+            return self.output.copy(self.around.engine.output(self.name, follow=follow))
         except (Unreachable, Gone):
             return None
         except TaskFailed as problem:
