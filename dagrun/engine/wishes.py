@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dagrun.core.files import Output, targets
-from dagrun.core.state import SUCCESS
+from dagrun.core.state import FAILED, FAILING, SUCCESS
 from dagrun.core.tree import Task, TaskTree
 from dagrun.errors import TaskFailed
 
@@ -82,11 +82,8 @@ def outputs_of(tree: TaskTree, asking: Task, name: str) -> list[tuple[Task, Outp
             f"{name}: no task of that name is seen from here, or it has not begun yet", "unknown_dependency", "config"
         )
     if source.state != SUCCESS and not source.outputs:  # its own checks run before it is one
-        raise TaskFailed(
-            f"{name}: its files can't be had, it is {source.state}; wait for it, with _needs: [{name}]",
-            "input_missing",
-            "config",
-        )
+        why = "; wait for it, with _needs" if source.state not in (FAILING, *FAILED) else ", and hands on nothing"
+        raise TaskFailed(f"{name}: its files can't be had, it is {source.state}{why}", "input_missing", "config")
     return [(task, one) for task in (source, *tree.descendants(source)) for one in task.outputs]
 
 
@@ -101,7 +98,6 @@ def find(tree: TaskTree, asking: Task, name: str) -> Task | None:
     """Among the siblings, then among those of each task around, outwards (as `_needs`)."""
     ending = name.replace("/", "+").replace("++", "+")
     wanted = [f"{around.full_name}{ending}" for around in tree.ancestors(asking)]
-    found: dict[str, Task] = {
-        task.full_name: task for task in tree.tasks if not task.superseded and task.full_name.endswith(ending)
-    }
+    names = set(wanted)
+    found = {task.full_name: task for task in tree.tasks if task.full_name in names and not task.superseded}
     return next((found[full_name] for full_name in wanted if full_name in found), None)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from dagrun.core.files import Output
-from dagrun.files.store import CHUNK_BYTES, Stopped, TransferStopped, damaged, missing, unavailable, whole
+from dagrun.files.store import CHUNK_BYTES, Stopped, TransferStopped, damaged, missing, permissions, unavailable, whole
 
 _NEW = "new."
 _FICLONE = 0x40049409  # linux/fs.h
@@ -43,7 +43,7 @@ class LocalFiles:
                     with suppress(FileNotFoundError):
                         os.unlink(new)
                     raise
-        return Output(path, digest, size, stat.S_IMODE(status.st_mode))
+        return Output(path, digest, size, permissions(status))
 
     def get(self, file: Output, target: str, stopped: Stopped) -> None:
         place = self._place(file.sha256)

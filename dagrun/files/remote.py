@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from dagrun.files.store import (
     TransferStopped,
     damaged,
     missing,
+    permissions,
     unavailable,
     whole,
 )
@@ -44,7 +44,7 @@ class RemoteFiles:
         with self._speaking(), open(source, "rb") as from_:
             if not self._keeps(key, status.st_size):
                 self._upload(from_, key, digest, stopped)
-        return Output(path, digest, status.st_size, stat.S_IMODE(status.st_mode))
+        return Output(path, digest, status.st_size, permissions(status))
 
     def _keeps(self, key: str, size: int) -> bool:
         """It has the object, and nobody will sweep it before an attempt names it."""

@@ -68,6 +68,11 @@ def open_files(url: str | None, state_dir: str, store_id: str) -> FileStore:
         raise UserError(f"files.store in the settings: {url} can't be used: {problem}") from None
 
 
+def permissions(status: os.stat_result) -> int:
+    """Who may read, write and start it; not whose rights it has when it is started."""
+    return status.st_mode & 0o777
+
+
 @contextmanager
 def whole(target: str) -> Iterator[io.FileIO]:
     """A new file, which is gone again if it doesn't become whole."""

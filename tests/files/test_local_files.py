@@ -59,3 +59,9 @@ def test_what_is_half_written_is_swept_when_it_is_old(store, tmp_path):
     store.sweep(set(), (PAST + 1) * 1_000_000, dry_run=False)
     assert not half.exists()
     assert the_object(tmp_path).read_bytes() == b"bytes"
+
+
+def test_a_file_has_the_rights_of_its_reader_alone(store, tmp_path):
+    (tmp_path / "x").write_bytes(b"bytes")
+    (tmp_path / "x").chmod(0o4755)
+    assert store.put(str(tmp_path / "x"), "x", never).mode == 0o755
