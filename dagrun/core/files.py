@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dagrun.core.config import Template
@@ -77,13 +77,3 @@ def reference(source: str) -> tuple[str, str] | None:
     an error in JavaScript, too: nothing is taken away from anybody."""
     found = re.match(_REFERENCE, source)  # compiled when it is first needed: most files have none
     return (found[1], found[2] if found[2] is not None else found[3]) if found else None
-
-
-def conflicts(paths: Iterable[tuple[str, str]]) -> str | None:
-    """The first path that two tasks hand on, said with their names; pairs of (task, path)."""
-    seen: dict[str, str] = {}
-    for task, path in paths:
-        if path in seen and seen[path] != task:
-            return f"both {seen[path]} and {task} hand on {path}"
-        seen[path] = task
-    return None

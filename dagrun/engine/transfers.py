@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dagrun.core.events import Success
+from dagrun.core.files import INPUTS, OUTPUTS
 from dagrun.engine import task as calls
 from dagrun.engine.tries import Try
 from dagrun.errors import TaskFailed, UserError
@@ -38,11 +39,17 @@ class Transfers:
         work = self.worker.launcher.delivering(held.prepared, held.call)
         self.begin(held, work, lambda _: self.worker.carry_on(held, command))
 
+    def concern(self, held: Try) -> bool:
+        """Whether it isn't a success yet, now that its operator is done."""
+        assert held.call is not None
+        return bool(held.call.outputs) or (held.prepared is None and bool(held.call.context.local.get(INPUTS)))
+
     def collect(self, held: Try, outcome: Success) -> None:
         """What the task declares is in the store, and then it is a success."""
         assert held.call is not None
         if held.prepared is None:
-            text = "its operator runs no command and writes no files: it can't have _outputs"
+            key = OUTPUTS if held.call.outputs else INPUTS
+            text = f"its operator runs no command, and neither reads nor writes files: it can't have {key}"
             self.worker.ended(held, calls.failure(held.task, TaskFailed(text, "bad_option", "config"), None))
             return
         work = self.worker.launcher.collecting(held.prepared, held.call)
@@ -100,7 +107,9 @@ class Transfer:
 
 
 def failure_of(problem: BaseException) -> TaskFailed:
+    """Names of files may hold bytes that are no text; the store of attempts takes text alone."""
     if isinstance(problem, TaskFailed):
+        problem.message = problem.message.encode(errors="backslashreplace").decode()
         return problem
     if isinstance(problem, UserError):
         return TaskFailed(str(problem), "bad_option", "config")

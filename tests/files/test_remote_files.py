@@ -11,7 +11,8 @@ from moto.server import ThreadedMotoServer
 
 from dagrun.core.files import Output
 from dagrun.errors import TaskFailed
-from dagrun.files.store import TransferStopped, open_files
+from dagrun.files.remote import hashed
+from dagrun.files.store import Stopped, TransferStopped, open_files
 from tests.daemon.site import Site
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -97,6 +98,32 @@ def test_what_no_attempt_names_is_swept_when_it_is_old(store, tmp_path):
     assert store.sweep({files[0].sha256}, 1 << 61, dry_run=True) == (1, 3)
     assert store.sweep({files[0].sha256}, 1 << 61, dry_run=False) == (1, 3)
     assert [key.endswith(files[0].sha256[2:]) for key in keys()] == [True]
+
+
+def test_an_old_object_is_put_again(store, tmp_path, monkeypatch):
+    """It may be swept at this moment, as long as no attempt names it."""
+    (tmp_path / "x").write_bytes(b"bytes")
+    put = store.put(str(tmp_path / "x"), "x", never)
+    boto3.client("s3").put_object(Bucket="harbour", Key=keys()[0], Body=b"other")
+    monkeypatch.setattr("dagrun.files.remote.UNNAMED_SECONDS", -100)  # what is there is old
+    store.put(str(tmp_path / "x"), "x", never)
+    store.get(put, str(tmp_path / "y"), never)
+    assert (tmp_path / "y").read_bytes() == b"bytes"
+
+
+def test_a_file_that_is_still_written_to_is_told(store, tmp_path, monkeypatch):
+    def hashed_and_changed(path: str, stopped: Stopped) -> str:
+        digest = hashed(path, stopped)
+        with open(path, "ab") as file:
+            file.write(b"more")
+        return digest
+
+    monkeypatch.setattr("dagrun.files.remote.hashed", hashed_and_changed)
+    (tmp_path / "x").write_bytes(b"bytes")
+    with pytest.raises(TaskFailed, match="written to while") as found:
+        store.put(str(tmp_path / "x"), "x", never)
+    assert not found.value.platform
+    assert keys() == []
 
 
 def test_tasks_hand_files_on_by_way_of_s3(endpoint: str, tmp_path):
