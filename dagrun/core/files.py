@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dagrun.core.config import Template
 from dagrun.errors import TaskFailed
 
 OUTPUTS, INPUTS = "_outputs", "_inputs"
-_REFERENCE = re.compile(r"""\s*(\+[^\s()'"${}]+)\.file\(\s*(?:"([^"\\]*)"|'([^'\\]*)')\s*\)\s*\Z""")
+_REFERENCE = r"""\s*(\+[^\s()'"${}]+)\.file\(\s*(?:"([^"\\]*)"|'([^'\\]*)')\s*\)\s*\Z"""
 
 
 class Output(NamedTuple):
@@ -75,15 +75,5 @@ def bad(key: str, message: str) -> TaskFailed:
 def reference(source: str) -> tuple[str, str] | None:
     """Task and path of `+task.file("path")`, None for any other expression. A sign before a call of no known name would be
     an error in JavaScript, too: nothing is taken away from anybody."""
-    found = _REFERENCE.match(source)
+    found = re.match(_REFERENCE, source)  # compiled when it is first needed: most files have none
     return (found[1], found[2] if found[2] is not None else found[3]) if found else None
-
-
-def conflicts(paths: Iterable[tuple[str, str]]) -> str | None:
-    """The first path that two tasks hand on, said with their names; pairs of (task, path)."""
-    seen: dict[str, str] = {}
-    for task, path in paths:
-        if path in seen and seen[path] != task:
-            return f"both {seen[path]} and {task} hand on {path}"
-        seen[path] = task
-    return None

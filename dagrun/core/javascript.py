@@ -178,6 +178,8 @@ def _task_failed(text: str, message: str, view: Iterable[str]) -> TaskFailed:
     unknown = re.fullmatch(r"ReferenceError: (.+) is not defined", message)
     near = suggest(unknown[1], sorted({*view, "moment", *_USUAL})) if unknown else None
     hint = f". Did you mean {near}?" if near else ""
+    if unknown and ".file(" in text:
+        hint = '. A file of a task stands alone in its braces, by a path in quotes: ${+task.file("path")}'
     return TaskFailed(f"Failed to evaluate a variable {shown} ({message}){hint}", "template_error", "config")
 
 

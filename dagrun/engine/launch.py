@@ -148,12 +148,13 @@ class Launcher:
 
     def collecting(self, prepared: Prepared, call: Call) -> Callable[[Stopped], Sequence[Output]]:
         """What puts the files into the store that the task hands on. To be called in a thread."""
+        from dagrun.files.found import area
         from dagrun.files.handover import collect
 
-        top, directory = prepared.workspace.project, prepared.directory
+        where = area(prepared.directory, prepared.workspace.project, self.state_dir)
 
         def collected(stopped: Stopped) -> Sequence[Output]:
-            found = collect(self.files.store, top, directory, call.outputs, stopped)
+            found = collect(self.files.store, where, call.outputs, stopped)
             prepared.given.update(one.path for one in found)
             return found
 
@@ -229,7 +230,7 @@ class Launcher:
             return f"kept the directory of {prepared.task_name}: {prepared.workspace.keep(self.state_dir)}"
         left = prepared.workspace.leftovers()
         if left and prepared.given:
-            below = os.path.relpath(prepared.directory, prepared.workspace.project)
+            below = os.path.relpath(os.path.realpath(prepared.directory), os.path.realpath(prepared.workspace.project))
             given = {os.path.normpath(f"{below}/{path}") for path in prepared.given}
             left = [path for path in left if path not in given]
         if left:

@@ -225,6 +225,8 @@ class Pruning:
 
         Where attempts are about to be made, those that they take files over from are among the staying ones.
         """
+        from dagrun.files.store import UNNAMED_SECONDS
+
         leaving = self.past.keys() - staying if self.dry_run else set()
         with self.store.reading() as tx:
             named = {
@@ -233,7 +235,7 @@ class Pruning:
                 if attempt not in leaving
                 for one in json.loads(outputs)
             }
-        before = self.now - FRESH
+        before = self.now - UNNAMED_SECONDS * 1_000_000
         self.removed.files, self.removed.file_bytes = files.sweep(named, before, dry_run=self.dry_run)
 
     def revisions_that_stay(self, tx: Tx, gone: set[int]) -> list[RevisionAge]:

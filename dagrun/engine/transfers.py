@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dagrun.core.events import Success
+from dagrun.core.files import INPUTS, OUTPUTS
 from dagrun.engine import task as calls
 from dagrun.engine.tries import Try
 from dagrun.errors import TaskFailed, UserError
@@ -23,6 +24,11 @@ from dagrun.plugins.operator import Command
 if TYPE_CHECKING:
     from dagrun.engine.worker import Worker
     from dagrun.files.store import Stopped
+
+
+_PATIENCE_SECONDS = (
+    2.0  # with a transfer that was told to end: between two parts of a file it looks many times a second
+)
 
 
 class Transfers:
@@ -38,11 +44,17 @@ class Transfers:
         work = self.worker.launcher.delivering(held.prepared, held.call)
         self.begin(held, work, lambda _: self.worker.carry_on(held, command))
 
+    def concern(self, held: Try) -> bool:
+        """Whether it isn't a success yet, now that its operator is done."""
+        assert held.call is not None
+        return bool(held.call.outputs) or (held.prepared is None and bool(held.call.context.local.get(INPUTS)))
+
     def collect(self, held: Try, outcome: Success) -> None:
         """What the task declares is in the store, and then it is a success."""
         assert held.call is not None
         if held.prepared is None:
-            text = "its operator runs no command and writes no files: it can't have _outputs"
+            key = OUTPUTS if held.call.outputs else INPUTS
+            text = f"its operator runs no command, and neither reads nor writes files: it can't have {key}"
             self.worker.ended(held, calls.failure(held.task, TaskFailed(text, "bad_option", "config"), None))
             return
         work = self.worker.launcher.collecting(held.prepared, held.call)
@@ -78,16 +90,20 @@ class Transfer:
         self.problem: BaseException | None = None
         self.fd, self._signal = os.pipe()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(work,), name="dagrun-files", daemon=True)
-        self._thread.start()
+        self._ending = threading.Lock()
+        self._over = False
+        threading.Thread(target=self._run, args=(work,), name="dagrun-files", daemon=True).start()
 
     def stop(self) -> None:
-        """It ends soon, and without a result."""
-        self._stopped.set()
+        """It ends soon, and without a result: a store that doesn't answer is not waited for."""
+        if not self._stopped.is_set():
+            self._stopped.set()
+            giving_up = threading.Timer(_PATIENCE_SECONDS, self._end)
+            giving_up.daemon = True
+            giving_up.start()
 
     def finish(self) -> None:
         """It is over."""
-        self._thread.join()
         os.close(self.fd)
 
     def _run(self, work: Callable[[Stopped], Any]) -> None:
@@ -96,11 +112,19 @@ class Transfer:
         except BaseException as problem:
             self.problem = problem
         finally:
-            os.close(self._signal)
+            self._end()
+
+    def _end(self) -> None:
+        with self._ending:
+            if not self._over:
+                self._over = True
+                os.close(self._signal)
 
 
 def failure_of(problem: BaseException) -> TaskFailed:
+    """Names of files may hold bytes that are no text; the store of attempts takes text alone."""
     if isinstance(problem, TaskFailed):
+        problem.message = problem.message.encode(errors="backslashreplace").decode()
         return problem
     if isinstance(problem, UserError):
         return TaskFailed(str(problem), "bad_option", "config")

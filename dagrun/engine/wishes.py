@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dagrun.core.files import Output, conflicts, targets
-from dagrun.core.state import SUCCESS
+from dagrun.core.files import Output, targets
+from dagrun.core.state import FAILED, FAILING, SUCCESS
 from dagrun.core.tree import Task, TaskTree
 from dagrun.errors import TaskFailed
 
@@ -20,68 +20,84 @@ FILES = "files"  # below the try's own directory: what templates ask for
 class Wishes:
     """The files of other tasks that one try asks for. `own` is the try's own directory."""
 
-    __slots__ = ("deliveries", "own", "task", "tree")
+    __slots__ = ("own", "task", "tree", "wanted")
 
     def __init__(self, tree: TaskTree, task: Task, own: str) -> None:
         self.tree = tree
         self.task = task
         self.own = own
-        self.deliveries: list[Delivery] = []
+        self.wanted: dict[tuple[str, bool], Output] = {}  # where, and whether below the working directory
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        if not self.wanted:
+            return []
+        from dagrun.files.handover import Delivery
+
+        return [Delivery(file, path, in_workspace) for (path, in_workspace), file in self.wanted.items()]
 
     def file(self, name: str, path: str) -> str:
         """Where the file will be when the command runs. Raises TaskFailed."""
+        path = os.path.normpath(path)
         found = outputs_of(self.tree, self.task, name)
         wanted = [(task, one) for task, one in found if one.path == path]
         if len(wanted) != 1:
-            there = ", ".join(one.path for _, one in found[:10]) or "none"
-            why = "several tasks hand it on" if wanted else f"its files are: {there}"
+            there = ", ".join(one.path for _, one in found[:10])
+            why = f"its files are: {there}" if there else why_none(self.tree, self.task, name)
+            if wanted:
+                why = f"{len(wanted)} tasks below it do; name one of them"
             raise TaskFailed(f'{name}.file("{path}"): {name} hands on no such file; {why}', "input_missing", "config")
         task, output = wanted[0]
-        place = f"{FILES}/{task}/{path}"
-        self.add(output, place, in_workspace=False)
+        # Names of tasks can be long, and may hold what a shell takes for something else: a & in those of for_each>.
+        place = f"{FILES}/{task.index}/{path}"
+        self.wanted[place, False] = output
         return f"{self.own}/{place}"
 
     def directories(self, inputs: Mapping[str, Any] | None) -> None:
         """What `_inputs` asks for. Raises TaskFailed."""
+        owners: dict[str, Task] = {}
         for name, directory in targets(inputs).items():
             found = outputs_of(self.tree, self.task, name)
-            clash = conflicts((task, one.path) for task, one in found)
-            if clash:
-                raise TaskFailed(f"_inputs: {name}: {clash}; name them one by one", "bad_option", "config")
             if not found:
-                raise TaskFailed(
-                    f"_inputs: {name} hands on no files; declare them there with _outputs", "input_missing", "config"
-                )
-            for _, one in found:
-                self.add(one, os.path.normpath(f"{directory}/{one.path}"), in_workspace=True)
+                raise TaskFailed(f"_inputs: {name} hands on no files; {why_none(self.tree, self.task, name)}",
+                                 "input_missing", "config")  # fmt: skip
+            for task, one in found:
+                path = os.path.normpath(f"{directory}/{one.path}")
+                other = owners.setdefault(path, task)
+                if other is not task:
+                    raise TaskFailed(
+                        f"_inputs: both {other.full_name} and {task.full_name} hand on {path}; "
+                        "name them one by one, with a directory for each",
+                        "bad_option",
+                        "config",
+                    )
+                self.wanted[path, True] = one
 
-    def add(self, file: Output, path: str, *, in_workspace: bool) -> None:
-        from dagrun.files.handover import Delivery
 
-        self.deliveries.append(Delivery(file, path, in_workspace))
-
-
-def outputs_of(tree: TaskTree, asking: Task, name: str) -> list[tuple[str, Output]]:
-    """The files of a task, or of all tasks below a group, with the names of their tasks. Raises TaskFailed."""
+def outputs_of(tree: TaskTree, asking: Task, name: str) -> list[tuple[Task, Output]]:
+    """The files of a task, or of all tasks below a group, with their tasks. Raises TaskFailed."""
     source = find(tree, asking, name)
     if source is None:
         raise TaskFailed(
             f"{name}: no task of that name is seen from here, or it has not begun yet", "unknown_dependency", "config"
         )
     if source.state != SUCCESS and not source.outputs:  # its own checks run before it is one
-        raise TaskFailed(
-            f"{name}: its files can't be had, it is {source.state}; wait for it, with _needs: [{name}]",
-            "input_missing",
-            "config",
-        )
-    return [(task.full_name, one) for task in (source, *tree.descendants(source)) for one in task.outputs]
+        why = "; wait for it, with _needs" if source.state not in (FAILING, *FAILED) else ", and hands on nothing"
+        raise TaskFailed(f"{name}: its files can't be had, it is {source.state}{why}", "input_missing", "config")
+    return [(task, one) for task in (source, *tree.descendants(source)) for one in task.outputs]
+
+
+def why_none(tree: TaskTree, asking: Task, name: str) -> str:
+    source = find(tree, asking, name)
+    if source is not None and source.reason == "skipped":
+        return "it was left out of this run, as it was not asked for: run it, too"
+    return "declare them there with _outputs"
 
 
 def find(tree: TaskTree, asking: Task, name: str) -> Task | None:
     """Among the siblings, then among those of each task around, outwards (as `_needs`)."""
     ending = name.replace("/", "+").replace("++", "+")
     wanted = [f"{around.full_name}{ending}" for around in tree.ancestors(asking)]
-    found: dict[str, Task] = {
-        task.full_name: task for task in tree.tasks if not task.superseded and task.full_name.endswith(ending)
-    }
+    names = set(wanted)
+    found = {task.full_name: task for task in tree.tasks if task.full_name in names and not task.superseded}
     return next((found[full_name] for full_name in wanted if full_name in found), None)

@@ -336,7 +336,7 @@ class Worker:
     def carry_on(self, held: Try, result: Command | Outcome) -> None:
         """The operator asked for a command, or it is done."""
         assert held.call is not None
-        if isinstance(result, Success) and held.call.outputs:
+        if isinstance(result, Success) and self.transfers.concern(held):
             self.transfers.collect(held, result)
             return
         if not isinstance(result, Command):

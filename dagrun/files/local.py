@@ -1,7 +1,7 @@
 """Files in a folder: `ab/cdef…` by their SHA-256. Shared by all attempts of a store, and by processes at the same time.
 
 A new one is written under a name of its own, put on the disk, and renamed. What a dead process left half-written is swept with
-the rest. A second file of the same contents only makes the first one young again.
+the rest. A second file of the same contents takes the place of the first, which is young then, and whole again if it wasn't.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from dagrun.core.files import Output
-from dagrun.files.store import CHUNK_BYTES, Stopped, TransferStopped, damaged, missing, unavailable, whole
+from dagrun.files.store import CHUNK_BYTES, Stopped, TransferStopped, damaged, missing, permissions, unavailable, whole
 
 _NEW = "new."
 _FICLONE = 0x40049409  # linux/fs.h
@@ -34,7 +34,7 @@ class LocalFiles:
                 os.makedirs(self.directory, exist_ok=True)
                 fd, new = tempfile.mkstemp(prefix=_NEW, dir=self.directory)
                 try:
-                    with open(fd, "wb", buffering=0) as to:
+                    with open(fd, "w+b", buffering=0) as to:
                         digest, size = copied(from_, to, stopped)
                         os.fchmod(fd, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
                         os.fsync(fd)
@@ -43,7 +43,7 @@ class LocalFiles:
                     with suppress(FileNotFoundError):
                         os.unlink(new)
                     raise
-        return Output(path, digest, size, stat.S_IMODE(status.st_mode))
+        return Output(path, digest, size, permissions(status))
 
     def get(self, file: Output, target: str, stopped: Stopped) -> None:
         place = self._place(file.sha256)
@@ -60,7 +60,8 @@ class LocalFiles:
     def sweep(self, named: set[str], before: int, *, dry_run: bool) -> tuple[int, int]:
         count = size = 0
         for digest, path in self._all():
-            with suppress(FileNotFoundError):  # another process sweeps, too
+            with suppress(FileNotFoundError), opened(os.path.dirname(path)) as fd:  # another process sweeps, too
+                lock(fd, fcntl.LOCK_EX)
                 status = os.stat(path)
                 if digest not in named and status.st_mtime_ns // 1000 < before:
                     count += digest != ""
@@ -83,29 +84,43 @@ class LocalFiles:
         return os.path.join(self.directory, digest[:2], digest[2:])
 
     def _name(self, new: str, digest: str) -> None:
-        """The new file has its name, on the disk."""
+        """The new file has its name, on the disk; one that was there, and may be damaged by now, gives way."""
         place = self._place(digest)
         folder = os.path.dirname(place)
-        if os.path.exists(place):
-            os.unlink(new)
-            os.utime(place)  # who sweeps at this moment shall leave it alone
-            return
         os.makedirs(folder, exist_ok=True)
-        os.rename(new, place)
-        for directory in (folder, self.directory):
-            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        with opened(folder) as fd:
+            lock(fd, fcntl.LOCK_SH)
+            os.rename(new, place)
+            os.fsync(fd)
+        with opened(self.directory) as fd:
+            os.fsync(fd)
+
+
+@contextmanager
+def opened(directory: str) -> Iterator[int]:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def lock(fd: int, how: int) -> None:
+    """Who puts a file and who sweeps old ones don't meet in a directory, where the file system can see to that."""
+    with suppress(OSError):
+        fcntl.flock(fd, how)
 
 
 def copied(from_: object, to: object, stopped: Stopped) -> tuple[str, int]:
-    """Copy, clone where the file system can, and hash on the way; digest and size."""
+    """Copy, clone where the file system can, and hash what arrives; digest and size. The target is open for reading, too.
+
+    A source that is still written to can't lead to a digest of anything but the copy.
+    """
     hashing = hashlib.sha256()
     buffer = memoryview(bytearray(CHUNK_BYTES))
     source, target = from_.fileno(), to.fileno()  # type: ignore[attr-defined]
     cloned = sys.platform == "linux" and clone(source, target)
+    source = target if cloned else source
     size = 0
     while count := os.readv(source, [buffer]):
         if stopped():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,17 @@ import fsspec
 
 from dagrun.core.files import Output
 from dagrun.errors import TaskFailed
-from dagrun.files.store import CHUNK_BYTES, Stopped, TransferStopped, damaged, missing, unavailable, whole
+from dagrun.files.store import (
+    CHUNK_BYTES,
+    UNNAMED_SECONDS,
+    Stopped,
+    TransferStopped,
+    damaged,
+    missing,
+    permissions,
+    unavailable,
+    whole,
+)
 
 _PART_BYTES = 16 << 20  # of an upload; S3 takes 10,000 of them
 
@@ -32,18 +42,31 @@ class RemoteFiles:
         status = os.stat(source)
         key = self._key(digest)
         with self._speaking(), open(source, "rb") as from_:
-            if not (self.fs.exists(key) and self.fs.size(key) == status.st_size):
-                self._upload(from_, key, stopped)
-        return Output(path, digest, status.st_size, stat.S_IMODE(status.st_mode))
+            if not self._keeps(key, status.st_size):
+                self._upload(from_, key, digest, stopped)
+        return Output(path, digest, status.st_size, permissions(status))
 
-    def _upload(self, from_: Any, key: str, stopped: Stopped) -> None:
+    def _keeps(self, key: str, size: int) -> bool:
+        """It has the object, and nobody will sweep it before an attempt names it."""
+        try:
+            known = self.fs.info(key)
+        except FileNotFoundError:
+            return False
+        young = int((time.time() - UNNAMED_SECONDS / 2) * 1_000_000)
+        return known.get("size") == size and changed_at(known) > young
+
+    def _upload(self, from_: Any, key: str, digest: str, stopped: Stopped) -> None:
         """The service shows the object when all of it is there; an upload that is given up leaves nothing to be seen."""
         to = self.fs.open(key, "wb", block_size=_PART_BYTES)
+        hashing = hashlib.sha256()
         try:
             while chunk := from_.read(CHUNK_BYTES):
                 if stopped():
                     raise TransferStopped
+                hashing.update(chunk)
                 to.write(chunk)
+            if hashing.hexdigest() != digest:
+                raise changing(from_.name)
         except BaseException:
             to.discard()
             to.closed = True
@@ -63,7 +86,7 @@ class RemoteFiles:
                     if stopped():
                         raise TransferStopped
                     hashing.update(chunk)
-                    to.write(chunk)
+                    write_all(to.fileno(), chunk)
                 os.fchmod(to.fileno(), file.mode)
                 if hashing.hexdigest() != file.sha256:
                     raise damaged(file, f"{self.url}: {key}")
@@ -79,8 +102,14 @@ class RemoteFiles:
                     count += 1
                     size += known.get("size") or 0
                     if not dry_run:
-                        self.fs.rm_file(key)
+                        self._remove(key, before)
         return count, size
+
+    def _remove(self, key: str, before: int) -> None:
+        """Unless a task has put it there anew, since it was listed."""
+        with suppress(FileNotFoundError):  # another process sweeps, too
+            if changed_at(self.fs.info(key)) < before:
+                self.fs.rm_file(key)
 
     def _key(self, digest: str) -> str:
         return f"{self.root.rstrip('/')}/{digest[:2]}/{digest[2:]}"
@@ -104,6 +133,21 @@ def hashed(path: str, stopped: Stopped) -> str:
                 raise TransferStopped
             hashing.update(chunk)
     return hashing.hexdigest()
+
+
+def changing(source: str) -> TaskFailed:
+    return TaskFailed(
+        f"_outputs: {source} was written to while it was put into the store: something that the task started lives on",
+        "file_changing",
+        "runtime",
+    )
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """On a disk that is almost full a part of it may be taken before the rest is refused."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def changed_at(known: dict[str, Any]) -> int:

@@ -17,6 +17,9 @@ from dagrun.errors import TaskFailed, UserError
 from dagrun.protocols import Protocol
 
 CHUNK_BYTES = 1 << 20
+UNNAMED_SECONDS = (
+    86_400  # so long a file may lie there before an attempt names it: a task puts all of its files there first
+)
 EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 
 Stopped = Callable[[], bool]  # asked between chunks: whether the task was told to end
@@ -65,10 +68,15 @@ def open_files(url: str | None, state_dir: str, store_id: str) -> FileStore:
         raise UserError(f"files.store in the settings: {url} can't be used: {problem}") from None
 
 
+def permissions(status: os.stat_result) -> int:
+    """Who may read, write and start it; not whose rights it has when it is started."""
+    return status.st_mode & 0o777
+
+
 @contextmanager
 def whole(target: str) -> Iterator[io.FileIO]:
     """A new file, which is gone again if it doesn't become whole."""
-    with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0) as to:
+    with open(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b", buffering=0) as to:
         try:
             yield to
         except BaseException:

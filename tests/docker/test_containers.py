@@ -116,6 +116,7 @@ def test_want_of_memory_is_told_apart(yard: Yard):
     error = yard.error("+w+a")
     assert error["kind"] == "oom"
     assert "mem" in error["message"]
+    assert "failed (oom)" in yard.call("tasks", "last")
 
 
 def test_limits_reach_the_container(yard: Yard):

@@ -116,6 +116,18 @@ def test_a_check_sees_the_files_of_its_own_task(site: Site):
     assert "made\n" in printed
 
 
+def test_who_asks_for_files_of_a_failed_task_is_told_so(site: Site):
+    text = "+make: {sh>: 'echo >x; false', _outputs: [x], _error: {+tell: {sh>: 'true', _inputs: {+make: in}}}}"
+    ran(site, text, code=1)
+    assert "it is failing, and hands on nothing" in error(site, "+w+make^error+tell")["message"]
+
+
+def test_who_asks_for_files_of_what_was_left_out_is_told_so(site: Site):
+    ran(site, "+make: {sh>: 'false', _outputs: [x]}\n+use: {sh>: 'true', _inputs: {+make: in}}", code=1)
+    site.call("retry", "last", "--from", "+use", "--only", code=1)
+    assert "left out of this run" in error(site, "+w+use")["message"]
+
+
 def test_paths_are_of_the_working_directory(site: Site):
     (site.directory / "sub").mkdir()
     printed = ran(
@@ -219,6 +231,9 @@ def test_what_can_be_seen_in_the_file_is_refused_before_anything_runs(site: Site
     ("use", "words"),
     [
         ("sh>: 'cat ${+make.file(\"y\")}'", "its files are: x"),
+        ("sh>: 'cat ${+none.file(\"y\")}'", "declare them there with _outputs"),
+        ("sh>: 'cat ${+make.file(\"x\") + 1}'", "stands alone in its braces"),
+        ("sh>: 'cat ${+make.file(timezone)}'", "stands alone in its braces"),
         ("sh>: 'true', _inputs: {+none: in}", "hands on no files"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 
@@ -11,8 +13,10 @@ from moto.server import ThreadedMotoServer
 
 from dagrun.core.files import Output
 from dagrun.errors import TaskFailed
-from dagrun.files.store import TransferStopped, open_files
+from dagrun.files.remote import hashed
+from dagrun.files.store import Stopped, TransferStopped, open_files
 from tests.daemon.site import Site
+from tests.missing import give_up
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -99,6 +103,32 @@ def test_what_no_attempt_names_is_swept_when_it_is_old(store, tmp_path):
     assert [key.endswith(files[0].sha256[2:]) for key in keys()] == [True]
 
 
+def test_an_old_object_is_put_again(store, tmp_path, monkeypatch):
+    """It may be swept at this moment, as long as no attempt names it."""
+    (tmp_path / "x").write_bytes(b"bytes")
+    put = store.put(str(tmp_path / "x"), "x", never)
+    boto3.client("s3").put_object(Bucket="harbour", Key=keys()[0], Body=b"other")
+    monkeypatch.setattr("dagrun.files.remote.UNNAMED_SECONDS", -100)  # what is there is old
+    store.put(str(tmp_path / "x"), "x", never)
+    store.get(put, str(tmp_path / "y"), never)
+    assert (tmp_path / "y").read_bytes() == b"bytes"
+
+
+def test_a_file_that_is_still_written_to_is_told(store, tmp_path, monkeypatch):
+    def hashed_and_changed(path: str, stopped: Stopped) -> str:
+        digest = hashed(path, stopped)
+        with open(path, "ab") as file:
+            file.write(b"more")
+        return digest
+
+    monkeypatch.setattr("dagrun.files.remote.hashed", hashed_and_changed)
+    (tmp_path / "x").write_bytes(b"bytes")
+    with pytest.raises(TaskFailed, match="written to while") as found:
+        store.put(str(tmp_path / "x"), "x", never)
+    assert not found.value.platform
+    assert keys() == []
+
+
 def test_tasks_hand_files_on_by_way_of_s3(endpoint: str, tmp_path):
     site = Site(tmp_path)
     try:
@@ -111,3 +141,40 @@ def test_tasks_hand_files_on_by_way_of_s3(endpoint: str, tmp_path):
         assert len(keys()) == 1
     finally:
         site.close()
+
+
+@pytest.mark.parametrize("ends", ["_timeout: 1s", ""])
+def test_a_service_that_keeps_silent_is_not_waited_for(tmp_path, ends: str):
+    """It takes the connection, and never answers: the time limit holds, and so does a kill."""
+    site = Site(tmp_path)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            folder = site.place / "home" / ".config" / "dagrun"
+            folder.mkdir(parents=True)
+            (folder / "config.toml").write_text('[files]\nstore = "s3://harbour/run"\n')
+            site.more_environment = {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.getsockname()[1]}"}
+            site.write({"wf.dig": f"+a:\n  sh>: echo made >x\n  _outputs: [x]\n  {ends}\n"})
+            process = site.run()
+            connection, _ = server.accept()
+            if not ends:
+                process.terminate()
+            site.end(process, 1 if ends else 6)
+            connection.close()
+    finally:
+        site.close()
+
+
+def test_a_disk_that_is_full_half_way_is_told(store, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(small)], check=False).returncode:
+        give_up("a small file system can't be mounted")
+    try:
+        (tmp_path / "x").write_bytes(b"b" * 900_000)
+        put = store.put(str(tmp_path / "x"), "x", never)
+        with pytest.raises(TaskFailed) as found:
+            store.get(put, str(small / "y"), never)
+        assert found.value.platform
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

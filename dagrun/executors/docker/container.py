@@ -46,9 +46,7 @@ NOT_STARTED, NOT_RUNNABLE = 125, (126, 127)  # how the client ends when there is
 BY_SIGNAL = 128
 ROOT = ("", "0", "root")
 _LOOK_SECONDS = 1.0  # at a container whose output has ended, and at an engine that doesn't answer
-_CLIENT_SECONDS = (
-    10.0  # a client that starts a container takes a fraction of one; dead before its end, it may leave some
-)
+_CLIENT_SECONDS = 10.0  # a client that starts a container takes a fraction of one
 _LATE_SECONDS = 2.0  # so long after its client's death may a container appear
 _HOPELESS_SECONDS = 30.0  # an engine that is silent so long after a container was told to end isn't waited for
 
@@ -347,21 +345,22 @@ class Container:
         """Until it has ended, whatever the engine does meanwhile."""
         self.begun.set()
         while True:
-            silences = self.silences
-            rest = self._copy()
+            self._copy(follow=True)
             state = self._state()
             if not state.is_over:
                 with suppress(Unreachable, Gone):
                     self.around.engine.wait(self.name, _LOOK_SECONDS)
-            elif rest is not None and silences == self.silences:
+                continue
+            rest = self._copy(follow=False)  # engines before 23 may end what follows a little too soon
+            if rest is not None:
                 self.output.append(rest)
                 self._take_back()
                 return self._conclude(state)
 
-    def _copy(self) -> bytes | None:
+    def _copy(self, *, follow: bool) -> bytes | None:
         """Its output is in the log; what the mask still holds back. None when it broke off: there may be more."""
         try:
-            return self.output.copy(self.around.engine.output(self.name))
+            return self.output.copy(self.around.engine.output(self.name, follow=follow))
         except (Unreachable, Gone):
             return None
         except TaskFailed as problem:

@@ -127,10 +127,10 @@ class Engine:
             labels=found["Config"].get("Labels") or {},
         )
 
-    def output(self, name: str) -> Iterator[bytes]:
-        """Both output streams from the beginning, as they come, until the container ends. Raises Gone."""
+    def output(self, name: str, *, follow: bool) -> Iterator[bytes]:
+        """Both output streams from the beginning: what there is, or as they come until the container ends. Raises Gone."""
         with self.asking() as api:
-            yield from api.logs(name, stream=True, follow=True)
+            yield from api.logs(name, stream=True, follow=follow)
 
     def wait(self, name: str, seconds: float) -> bool:
         """Until it has ended, at most so long. Raises Gone."""
