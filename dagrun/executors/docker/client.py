@@ -15,12 +15,15 @@ from typing import IO
 
 from dagrun.errors import TaskFailed
 from dagrun.executors import marks
-from dagrun.executors.docker.images import Stopped
 from dagrun.plugins.executor import Launch
 
 _LOOK_SECONDS = 0.1  # so late at most does it end when its task is told to
 
 Process = subprocess.Popen[bytes]
+
+
+class Stopped(Exception):
+    """The task was told to end while it waited."""
 
 
 class Client:
@@ -29,7 +32,7 @@ class Client:
     def __init__(self, program: str, launch: Launch, stopped: Callable[[], bool]) -> None:
         self._program = program
         self._launch = launch
-        self._stopped = stopped
+        self.stopped = stopped
 
     def start(
         self,
@@ -67,7 +70,7 @@ class Client:
                 out, err = process.communicate(timeout=_LOOK_SECONDS)
                 return process.returncode, text(out), text(err)
             except subprocess.TimeoutExpired:
-                if self._stopped():
+                if self.stopped():
                     send(process, signal.SIGKILL)
                     process.communicate()
                     raise Stopped from None

@@ -24,20 +24,12 @@ from dagrun.errors import TaskFailed
 from dagrun.executors import marks
 from dagrun.executors.docker.archives import Archives
 from dagrun.executors.docker.claims import Claim
-from dagrun.executors.docker.client import Client, Process, send
+from dagrun.executors.docker.client import Client, Process, Stopped, send
 from dagrun.executors.docker.engine import Engine, Gone, State, Unreachable
-from dagrun.executors.docker.images import Images, Stopped
-from dagrun.executors.docker.options import (
-    Options,
-    build_arguments,
-    built_image,
-    container_name,
-    dockerfile,
-    environment,
-    run_arguments,
-)
+from dagrun.executors.docker.images import Images, image_name
+from dagrun.executors.docker.options import Options, container_name, environment, run_arguments
 from dagrun.executors.docker.output import Output
-from dagrun.executors.docker.shared import open_up
+from dagrun.executors.docker.shared import open_up, take_back
 from dagrun.executors.pump import Filter
 from dagrun.plugins.executor import Exit, Launch
 
@@ -52,6 +44,7 @@ CLIENTS_NOISE = re.compile(r"\Adocker: |\n+(Run 'docker|See 'docker)[^\n]*\Z")
 INITS_WORD = re.compile(rb"\[FATAL tini \(\d+\)\] (exec .*)\s*\Z")  # of the container's init, if it finds no program
 NOT_STARTED, NOT_RUNNABLE = 125, (126, 127)  # how the client ends when there is no container, or no such program in it
 BY_SIGNAL = 128
+ROOT = ("", "0", "root")
 _LOOK_SECONDS = 1.0  # at a container whose output has ended, and at an engine that doesn't answer
 _CLIENT_SECONDS = 10.0  # a client that starts a container takes a fraction of one
 _LATE_SECONDS = 2.0  # so long after its client's death may a container appear
@@ -203,49 +196,12 @@ class Container:
     # -- beginning
 
     def _start_and_follow(self) -> Exit:
-        image, user = self._image()
+        image, user = self.around.images.ready(self.options, self.launch, self.client)
         if self.told_to_end.is_set():
             raise Stopped
         self.output.begin()
         ended = self._run_client(image, user)
         return self._follow() if ended is None else ended
-
-    def _image(self) -> tuple[str, str]:
-        """The image is there; its name, and the user that it runs as."""
-        options, images = self.options, self.around.images
-        stopped = self.told_to_end.is_set
-        if options.build:
-            tag = built_image(options, self.launch.project_id)
-            images.together(f"build {tag}", lambda: self._build(tag), stopped)
-            return tag, "" if options.client else self.around.engine.image_user(tag) or ""
-        if options.client is None:
-            return options.image, images.have(options.image, options.pull, stopped)
-        if options.pull == "always":
-            key = f"pull {options.image} by {options.client}"
-            images.together(key, lambda: self.client.pull(options.image), stopped)
-        return options.image, ""
-
-    def _is_built(self, tag: str) -> bool:
-        if self.options.client is None:
-            return self.around.engine.image_user(tag) is not None
-        return self.client.lists(tag)
-
-    def _build(self, tag: str) -> None:
-        """Unless it is there. Its output goes into the log of the task that needed it first."""
-        if self._is_built(tag):
-            return
-        path = os.path.join(self.launch.io, f"Dockerfile.{tag.replace(':', '.')}")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(dockerfile(self.options))
-        with open(self.launch.log, "ab") as log:
-            code, _, _ = self.client.run(build_arguments(self.options, path, tag, self.launch.workspace), log)
-        os.unlink(path)
-        if code:
-            raise TaskFailed(
-                f"the image can't be built: docker build ended with code {code}; the log of {self.launch.task} says why",
-                "build_failed",
-                "runtime",
-            )
 
     def _run_client(self, image: str, user: str) -> Exit | None:
         """The client has started the container, or has run the command itself: then how it ended."""
@@ -255,7 +211,7 @@ class Container:
         with open(os.open(env_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(variables.lines)
         as_user = self._user()
-        if mounts and (self.options.user or as_user is None) and (self.options.user or user) not in ("", "0", "root"):
+        if mounts and (self.options.user or as_user is None) and (self.options.user or user) not in ROOT:
             open_up(launch)
         argv = run_arguments(
             self.options,
@@ -398,6 +354,7 @@ class Container:
             rest = self._copy(follow=False)  # engines before 23 may end what follows a little too soon
             if rest is not None:
                 self.output.append(rest)
+                self._take_back()
                 return self._conclude(state)
 
     def _copy(self, *, follow: bool) -> bytes | None:
@@ -415,16 +372,30 @@ class Container:
                     pass
             return b""
 
+    def _take_back(self) -> None:
+        """Its files are ours, if it ran as somebody else."""
+        image, engine = image_name(self.options, self.launch), self.around.engine
+        if os.geteuid() == 0 or not self.around.mounts or self.options.client or not image:
+            return
+        if (self.options.user or engine.image_user(image)) in ROOT if engine.is_rootless else not self.options.user:
+            return
+        owner = "0:0" if engine.is_rootless else f"{os.geteuid()}:{os.getegid()}"
+        take_back(self.launch, Client("docker", self.launch, self.over.is_set), image, owner)
+
     def _conclude(self, state: State) -> Exit:
         if state.error and not state.exit_code:
             raise TaskFailed(f"the container did not run: {state.error}", "spawn_failed", "runtime", platform=True)
-        if self.silences and state.exit_code > BY_SIGNAL and not self.told_to_end.is_set():
-            raise lost(f"its engine was stopped, or restarted, and ended it with code {state.exit_code}")
+        if state.exit_code > BY_SIGNAL and not self.told_to_end.is_set() and self._engine_went():
+            text = f"the engine was stopped, or restarted, and ended the container with code {state.exit_code}"
+            raise TaskFailed(text, "lost", platform=True)
         if not self.around.mounts and not self.told_to_end.is_set():
             self._patiently(Archives(self.around.engine, self.name, self.launch).fetch)
         if state.exit_code in NOT_RUNNABLE and (told := INITS_WORD.search(self.output.end())):
             raise self._not_runnable(self.options.image, told[1].decode(errors="replace"))
         return Exit(state.exit_code, oom=state.oom and state.exit_code != 0)
+
+    def _engine_went(self) -> bool:
+        return self.silences > 0 or not self.around.engine.takes_connections
 
     def _patiently(self, ask: Callable[[], None]) -> None:
         while True:

@@ -92,6 +92,13 @@ class Engine:
         except (DockerException, OSError) as problem:
             raise Unreachable(self.host, problem) from None
 
+    @property
+    def takes_connections(self) -> bool:
+        """One that is being stopped doesn't, while it answers on those that there are, and ends its containers."""
+        with suppress(Unreachable), closing(self.connected(_ANSWER_SECONDS)):
+            return True
+        return False
+
     @contextmanager
     def asking(self, api: Any = None) -> Iterator[Any]:
         """Raises Unreachable, Gone; TaskFailed (platform) when the engine answers with an error of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -10,17 +11,16 @@ from contextlib import closing
 from typing import Any
 
 from dagrun.errors import TaskFailed
+from dagrun.executors.docker.client import Client, Stopped
 from dagrun.executors.docker.engine import Engine
+from dagrun.executors.docker.options import Options, build_arguments, built_image, dockerfile
+from dagrun.plugins.executor import Launch
 
 _LOOK_SECONDS = 0.1  # so late at most does a task that was told to end stop waiting
 TELL_SECONDS = 2.0  # from one line about a pull to the next
 MEGABYTE = 1_000_000
 
 Event = Mapping[str, Any]
-
-
-class Stopped(Exception):
-    """The task was told to end while it waited."""
 
 
 class Work:
@@ -39,6 +39,20 @@ class Images:
         self._say = say
         self._lock = threading.Lock()
         self._at_work: dict[str, Work] = {}
+
+    def ready(self, options: Options, launch: Launch, client: Client) -> tuple[str, str]:
+        """The image of a task is there; its name, and the user that it runs as. Raises TaskFailed, Stopped.
+
+        Another client than ours may speak to another engine: it alone is asked then, and the user isn't known.
+        """
+        image, stopped = image_name(options, launch), client.stopped
+        if options.build:
+            self.together(f"build {image}", lambda: self._build(image, options, launch, client), stopped)
+        elif options.client is None:
+            return image, self.have(image, options.pull, stopped)
+        elif options.pull == "always":
+            self.together(f"pull {image} by {options.client}", lambda: client.pull(image), stopped)
+        return image, "" if options.client else self._engine.image_user(image) or ""
 
     def have(self, image: str, pull: str, stopped: Callable[[], bool]) -> str:
         """The engine has the image; returns the user that it runs as. Raises TaskFailed, Stopped."""
@@ -90,6 +104,23 @@ class Images:
                 del self._at_work[key]
             work.done.set()
 
+    def _build(self, image: str, options: Options, launch: Launch, client: Client) -> None:
+        """Unless it is there. Its output goes into the log of the task that needed it first."""
+        if client.lists(image) if options.client else self._engine.image_user(image) is not None:
+            return
+        path = os.path.join(launch.io, f"Dockerfile.{image.replace(':', '.')}")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(dockerfile(options))
+        with open(launch.log, "ab") as log:
+            code, _, _ = client.run(build_arguments(options, path, image, launch.workspace), log)
+        os.unlink(path)
+        if code:
+            raise TaskFailed(
+                f"the image can't be built: docker build ended with code {code}; the log of {launch.task} says why",
+                "build_failed",
+                "runtime",
+            )
+
     def _pull(self, image: str, stopped: Callable[[], bool]) -> None:
         self._say(f"pulling {image}")
         progress, told_at = Progress(), time.monotonic()
@@ -99,6 +130,10 @@ class Images:
                 told_at = time.monotonic()
                 self._say(f"pulling {image}: {progress}")
         self._say(f"pulled {image}: {progress}")
+
+
+def image_name(options: Options, launch: Launch) -> str:
+    return built_image(options, launch.project_id) if options.build else options.image
 
 
 def until_stopped(events: Generator[Event, None, None], stopped: Callable[[], bool]) -> Iterator[Event]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import BinaryIO
 
-from dagrun.executors.docker.images import Stopped
+from dagrun.executors.docker.client import Stopped
 from dagrun.executors.pump import Filter
 
 _END_BYTES = 500
