@@ -81,6 +81,7 @@ def resume(worker: Worker, attempt: Attempt, task: Task, started_at: int, known:
     if held.call is None or prepared is None or prepared.commands == 0:
         begin_anew(worker, held)
         return
+    held.delivered = True
     command = Command(())
     if held.call.hosted:  # its program and the commands that it asks for take turns
         held.call.command = command if prepared.commands % 2 == 0 else None

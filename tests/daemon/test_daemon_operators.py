@@ -78,3 +78,37 @@ def test_an_operator_named_like_one_of_dagrun_refuses_the_project(site):
     )
     assert site.said().count("would take the place") == 1
     site.told("ran2", times=len(site.notes("ran2")) + 1)
+
+
+CHANGES = """
+from dagrun.plugins.operator import Command, Operator, Succeeded
+
+class Change(Operator):
+    def run(self, task):
+        return Command(["sh", "-c", '. "$PLACE/lib.sh"; echo changed >in/x; gate a'])
+
+    def ended(self, task, end):
+        return Succeeded(stored={"text": open("in/x").read().strip()})
+"""
+
+
+def test_a_task_that_is_taken_up_keeps_what_it_did_to_its_files(site):
+    """They were there before its command; they don't come a second time, before what follows the command."""
+    write_settings(site.place / "home")
+    write_operator(site, "change", CHANGES)
+    site.workflow(
+        "wf",
+        "{daily>: 00:00:00}",
+        "do: echo made >x\n_outputs: [x]",
+        "change>:\n_inputs: {+t1: in}",
+        'do: note "${text}" t',
+    )
+    site.schedule()
+    site.call("backfill", "wf", "--from", "2026-01-01", "--count", "1")
+    site.told("start", "a")
+    site.die()
+    site.schedule()
+    (site.place / "a.open").touch()
+    site.ended()
+    assert [note.what for note in site.ledger()][-1] == "changed"
+    assert len(site.notes("start", "a")) == 1

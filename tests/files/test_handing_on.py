@@ -341,6 +341,27 @@ def test_a_daemon_that_is_killed_while_it_keeps_files_goes_on(site: Site):
     site.until(lambda: not site.leftovers())
 
 
+def test_a_daemon_ends_in_the_midst_of_files(site: Site):
+    """It doesn't wait for them, and the next one begins with them again."""
+    site.workflow(
+        "w",
+        "{daily>: 00:00:00}",
+        "do: begin a; truncate -s $(cat $PLACE/size) one two three; finish\n_outputs: [one, two, three]",
+    )
+    (site.place / "size").write_text("200G")
+    site.schedule(str(site.directory), "--grace", "0s")
+    site.call("backfill", "w", "--from", "2026-01-01", "--count", "1")
+    site.until(lambda: list((site.state / "files").rglob("new.*")))
+    site.term()
+    (directory,) = site.state.glob("work/*/project")
+    for name in ("one", "two", "three"):
+        os.truncate(directory / name, 5)
+    site.schedule()
+    (seen,) = site.ended()
+    assert seen.attempt.state == "success"
+    assert len(site.notes("start", "a")) == 1
+
+
 def test_a_full_store_is_not_the_task_s_fault(site: Site):
     """A file system of its own, too small for the file."""
     small = site.place / "small"
