@@ -87,16 +87,22 @@ def answer(argv: list[str]) -> tuple[str, str | None]:
 
 
 def missing_interpreters(workflow: Workflow) -> Iterator[Finding]:
-    """Versions that a file names and this machine doesn't have. In a container they are the image's affair."""
+    """Versions that a file names and this machine doesn't have, and those that are numbers in YAML, where 3.10 is 3.1. In a
+    container they are the image's affair."""
     for node, option, value in named_interpreters(workflow):
-        if programs.VERSION.match(value) and programs.find(option, value) is None:
+        if not isinstance(value, str):
+            yield Finding(
+                ERROR, f"bad_type ({option})", f"{option} must be a text, and {value} is a number", node.full_name,
+                node.spec.place, hint=f'write the version in quotes, like {option}: "{value}"',
+            )  # fmt: skip
+        elif programs.VERSION.match(value) and programs.find(option, value) is None:
             yield Finding(
                 ERROR, "missing_interpreter", f"there is no {option} {value} on this machine", node.full_name, node.spec.place,
                 hint="install it, or name another one; dagrun doctor lists those that are there",
             )  # fmt: skip
 
 
-def named_interpreters(workflow: Workflow) -> Iterator[tuple[Node, str, str]]:
+def named_interpreters(workflow: Workflow) -> Iterator[tuple[Node, str, str | float]]:
     """Literal choices of tasks, and of the maps that groups export for them, outside of containers."""
     for node in workflow.nodes:
         if in_container(workflow, node):
@@ -110,9 +116,9 @@ def named_interpreters(workflow: Workflow) -> Iterator[tuple[Node, str, str]]:
                 yield from literal(node, option, exported)
 
 
-def literal(node: Node, option: str, values: Mapping[str, Any]) -> Iterator[tuple[Node, str, str]]:
+def literal(node: Node, option: str, values: Mapping[str, Any]) -> Iterator[tuple[Node, str, str | float]]:
     value = values.get(option)
-    if isinstance(value, str) and not isinstance(value, Template):
+    if isinstance(value, str | float | int) and not isinstance(value, Template):
         yield node, option, value
 
 

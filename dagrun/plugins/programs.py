@@ -4,7 +4,8 @@
     version_of(path, "python")
 
 Looked for on PATH, then where version managers and uv keep theirs. A shim that only says that it has nothing to start is passed
-over; a `python` that is a 2.7 in disguise is, too. Nothing is installed or downloaded.
+over; a `python` that is a 2.7 in disguise is, too. Of a shim the program is taken that it starts here: in the directory of a task it
+might start another one. Nothing is installed or downloaded.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ _SAID = re.compile(r"\d+\.\d+(\.\d+)*")
 
 
 class Language(NamedTuple):
-    """How one asks it for its version, and where its interpreters lie: `{}` stands for the version that is wanted."""
+    """How one asks it for its version and its path, and where its interpreters lie: `{}` stands for the wanted version."""
 
     names: Sequence[str]  # on PATH, the most likely first
     ask: Sequence[str]
+    where: Sequence[str]
     places: Sequence[str]  # patterns of paths
 
 
@@ -34,6 +36,7 @@ LANGUAGES = {
     "python": Language(
         ("python{}", "python3", "python"),
         ("-I", "-S", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"),
+        ("-I", "-S", "-c", "import sys; print(sys.executable)"),
         (
             "$PYENV_ROOT/versions/{}*/bin/python",
             "~/.pyenv/versions/{}*/bin/python",
@@ -45,6 +48,7 @@ LANGUAGES = {
     "ruby": Language(
         ("ruby{}", "ruby"),
         ("--disable=gems", "-e", "puts RUBY_VERSION"),
+        ("--disable=gems", "-rrbconfig", "-e", "puts RbConfig.ruby"),
         (
             "$RBENV_ROOT/versions/{}*/bin/ruby",
             "~/.rbenv/versions/{}*/bin/ruby",
@@ -55,6 +59,7 @@ LANGUAGES = {
     "node": Language(
         ("node{}", "node", "nodejs"),
         ("-p", "process.versions.node"),
+        ("-p", "process.execPath"),
         (
             "$NVM_DIR/versions/node/v{}*/bin/node",
             "~/.nvm/versions/node/v{}*/bin/node",
@@ -67,9 +72,10 @@ LANGUAGES = {
 
 def find(language: str, version: str) -> str | None:
     """The path of an interpreter of that version: "3" is any 3, "3.12" any 3.12."""
-    return next(
-        (path for path in candidates(language, version) if is_version(version_of(path, language), version)), None
-    )
+    for path in candidates(language, version):
+        if is_version(version_of(path, language), version):
+            return behind(path, language)
+    return None
 
 
 def installed(language: str) -> list[tuple[str, str]]:
@@ -79,7 +85,10 @@ def installed(language: str) -> list[tuple[str, str]]:
         said = version_of(path, language)
         if said is not None:
             found.setdefault(said, path)
-    return [(path, said) for said, path in sorted(found.items(), key=lambda item: numbers(item[0]), reverse=True)]
+    return [
+        (behind(path, language), said)
+        for said, path in sorted(found.items(), key=lambda item: numbers(item[0]), reverse=True)
+    ]
 
 
 def candidates(language: str, version: str) -> Iterator[str]:
@@ -116,14 +125,24 @@ def version_of(path: str, language: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _asked(path: str, language: str, *_: int) -> str | None:
+    said = _answer([path, *LANGUAGES[language].ask])
+    return said if said is not None and _SAID.fullmatch(said) else None
+
+
+def behind(path: str, language: str) -> str:
+    """The program that a shim of a version manager starts; they all call their directory so. Any other one is itself."""
+    if os.path.basename(os.path.dirname(path)) != "shims":
+        return path
+    said = _answer([path, *LANGUAGES[language].where])
+    return said if said and os.access(said, os.X_OK) else path
+
+
+def _answer(argv: Sequence[str]) -> str | None:
     try:
-        ended = subprocess.run(
-            [path, *LANGUAGES[language].ask], stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False
-        )  # fmt: skip
+        ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    said = ended.stdout.decode(errors="replace").strip()
-    return said if ended.returncode == 0 and _SAID.fullmatch(said) else None
+    return ended.stdout.decode(errors="replace").strip() if ended.returncode == 0 else None
 
 
 def is_version(said: str | None, wanted: str) -> bool:

@@ -62,6 +62,19 @@ def test_it_tells_what_each_workflow_misses_with_its_remedy(site: Site):
     assert "DOCKER_HOST" in printed
 
 
+def test_a_version_that_is_a_number_is_told_before_anything_runs(site: Site):
+    site.write(
+        {
+            "own.dig": "+a: {py>: t.f, python: 3.10}\n",
+            "all.dig": "_export: {node: {node: 20}}\n+a: {node>: t.js}\n",
+        }
+    )
+    printed = site.call("check", code=2)
+    assert "python must be a text, and 3.1 is a number" in printed
+    assert 'in quotes, like node: "20"' in printed
+    assert "own.dig:1:" in printed
+
+
 def test_a_program_that_is_not_there_is_missing(site: Site):
     site.write({"w.dig": "+a: {rb>: A.b, require: c}\n+b: {py>: t.f, python: 'uv:req.txt'}\n+c: {node>: a.js}\n"})
     assert sorted(missing(site, 1)["w.dig"]) == ["node", "ruby", "uv"]

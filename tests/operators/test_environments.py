@@ -81,6 +81,24 @@ def test_one_that_can_not_be_made_is_told_and_leaves_nothing(site: Site):
     assert caches(site) == []
 
 
+def test_what_a_file_of_requirements_includes_counts(site: Site):
+    (site.directory / "more").mkdir()
+    site.write(
+        {
+            "req.txt": "# two files\n-r more/a.txt\n",
+            "more/a.txt": f"--constraint=b.txt\n{site.place}/package  # here\n",
+            "more/b.txt": "",
+            "t.py": "def f(): pass\n",
+            "w.dig": "+a: {py>: t.f, python: 'uv:req.txt'}\n",
+        }
+    )
+    making = "making an environment"
+    assert making in site.call("run", "w.dig")
+    assert making not in site.call("run", "w.dig", "--rerun")
+    site.write({"more/b.txt": "harbour==1\n"})
+    assert making in site.call("run", "w.dig", "--rerun")
+
+
 def test_a_version_really_runs(site: Site):
     """Of the interpreters of this machine another one than ours, if there is one."""
     from dagrun.plugins.programs import installed

@@ -56,6 +56,18 @@ def test_a_version_is_a_program_that_runs_and_says_so(machine, tmp_path):
     assert chosen({"python": "3.12"}) == [newer]
 
 
+def test_of_a_shim_the_program_is_taken_that_it_starts(machine, tmp_path):
+    """It decides by the directory in which it is called, and that of the task may name another version."""
+    real = machine("opt/python", "")
+    machine(
+        "shims/python3.12",
+        f'case "$*" in *version_info*) echo 3.12.1;; *sys.executable*) echo {real};; *) exit 127;; esac',
+    )
+    assert chosen({"python": "3.12"}) == [real]
+    silent = machine("shims/python3.12", 'case "$*" in *version_info*) echo 3.12.10;; *) exit 127;; esac')
+    assert chosen({"python": "3.12"}) == [silent]
+
+
 def test_a_version_that_is_not_there_is_told(machine, fails):
     with fails("bad_option") as caught:
         chosen({"python": "3.13"})

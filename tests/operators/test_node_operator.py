@@ -16,6 +16,9 @@ exports.fails = () => { throw new RangeError('too far'); };
 exports.many = () => { dagrun.addSubtask({ 'echo>': 'sub ${total}' }); };
 exports.bad = () => 5;
 exports.nan = () => ({ x: NaN });
+exports.exits = ({ code }) => { dagrun.store({ total: 7 }); process.exit(code); };
+exports.waits = () => new Promise(() => {});
+exports.late = () => { setTimeout(() => { throw new RangeError('too late'); }, 1); };
 """
 
 
@@ -36,6 +39,29 @@ def test_a_function_gets_the_variables_and_what_it_returns_is_stored(site: Site)
     printed = ran(site, "+a: {node>: lib.js:count, n: 4}\n+b: {echo>: 'total ${total} ${missing}'}\n")
     assert "total 8 none\n" in printed
     assert "total 8 none\n" in ran(site, "+a: {node>: lib.count, n: 4}\n+b: {echo>: 'total ${total} ${missing}'}\n")
+
+
+def test_who_ends_the_process_with_0_is_done(site: Site):
+    printed = ran(site, "+a: {node>: lib.js:exits, code: 0}\n+b: {echo>: 'total ${total}'}\n")
+    assert "total 7\n" in printed
+    assert "alone\n" in ran(site, "+a: {node>: x.js}\n", x_js="console.log('alone'); process.exit(0)\n")
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("exits, code: 3", "failed with code 3: process.exit(3)"),
+        ("waits", "waits for something that nothing can bring about any more"),
+        ("late", "failed with code 1: too late (RangeError)"),
+    ],
+)
+def test_how_else_the_process_ends_is_told(site: Site, call: str, told: str):
+    assert told in ran(site, f"+a: {{node>: lib.js:{call}}}\n", code=1)
+
+
+def test_a_file_may_have_an_odd_name(site: Site):
+    site.write({"a b#c.js": MODULE})
+    assert "total 8" in ran(site, "+a: {node>: 'a b#c.js:count', n: 4}\n+b: {echo>: 'total ${total}'}\n")
 
 
 def test_modules_of_both_kinds_work(site: Site):

@@ -6,20 +6,24 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+
+INCLUDED = re.compile(rb"^\s*(?:-[rc]|--requirements?|--constraints?)[\s=]*(\S+)", re.MULTILINE)
 
 
 def main(uv: str, python: str, cache: str, requirements: str, *program: str) -> None:
+    contents: dict[str, bytes] = {}
     try:
-        with open(requirements, "rb") as file:
-            content = file.read()
+        read(requirements, contents)
     except OSError as problem:
         sys.exit(f"python: uv:{requirements} can't be read: {problem.strerror}")
-    name = hashlib.sha256(b"\0".join([content, version_of(python), os.fsencode(os.path.realpath(python))])).hexdigest()[
-        :32
-    ]
+    name = hashlib.sha256(
+        b"\0".join([*contents.values(), version_of(python), os.fsencode(os.path.realpath(python))])
+    ).hexdigest()[:32]
     place = os.path.join(cache, name)
     chosen = os.path.join(place, "bin", "python")
     if not os.path.exists(chosen):
@@ -30,6 +34,17 @@ def main(uv: str, python: str, cache: str, requirements: str, *program: str) -> 
                 make(uv, python, place, requirements)
     sys.stdout.flush()
     os.execv(chosen, [chosen, *program])
+
+
+def read(path: str, contents: dict[str, bytes]) -> None:
+    """The file, and those that it includes, in their order. Of one that can't be read uv tells."""
+    with open(path, "rb") as file:
+        contents[path] = file.read()
+    for match in INCLUDED.finditer(contents[path]):
+        included = os.path.normpath(os.path.join(os.path.dirname(path), os.fsdecode(match[1])))
+        if included not in contents:
+            with suppress(OSError):
+                read(included, contents)
 
 
 def make(uv: str, python: str, place: str, requirements: str) -> None:

@@ -12,6 +12,7 @@ import { pathToFileURL } from 'node:url';
 
 const [called, input, output] = process.argv.slice(2);
 const { params } = JSON.parse(readFileSync(input, 'utf8'));
+let written = false;
 const result = { subtask_config: {}, export_params: {}, store_params: {} };
 
 globalThis.dagrun = {
@@ -35,6 +36,7 @@ function plain(values, what) {
 }
 
 function write(content) {
+  written = true;
   writeFileSync(`${output}.part`, JSON.stringify(content));
   renameSync(`${output}.part`, output);
 }
@@ -53,8 +55,19 @@ function told(error) {
   return { class: own.constructor.name, message: own.message, backtrace: frames.map((line) => `${line}\n`) };
 }
 
+// User code may end the process itself, leave work behind that fails, or wait for ever.
+process.on('uncaughtExceptionMonitor', (error) => write({ error: told(error) }));
+process.on('beforeExit', () => written || ended(1, 'it waits for something that nothing can bring about any more'));
+process.on('exit', (code) => written || (code ? ended(code, `process.exit(${code})`) : write(result)));
+
+function ended(code, message) {
+  write({ error: { class: 'Exit', message, backtrace: [] } });
+  process.exitCode = code;
+}
+
 try {
-  const [file, name] = called.split('#');
+  const end = called.lastIndexOf('#');
+  const [file, name] = [called.slice(0, end), called.slice(end + 1)];
   const module = await import(pathToFileURL(resolve(file)).href);
   if (name) {
     const returned = await find(module, name)(params);
