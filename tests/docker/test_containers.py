@@ -289,3 +289,9 @@ kill -9 $$
     assert [len(yard.notes("start", "a")), len(yard.notes("end", "a"))] == [1, 1]
     assert yard.rows()["+wf+a"]["tries"] == (1 if when == "after" else 2)
     assert yard.is_clean()
+
+
+def test_output_that_nobody_can_read_is_told_once(yard: Yard):
+    printed = yard.ran("+a: {sh>: 'echo x', docker: {image: busybox, run_options: [--log-driver, none]}}")
+    assert printed.count("+w+a: its output can't be read: ") == 1
+    assert yard.is_clean()

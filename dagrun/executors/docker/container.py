@@ -40,6 +40,8 @@ CONTAINER_ID = re.compile(rb"[0-9a-f]{64}\Z")
 ENV_FILE = "docker.env"
 IN_USE = "is already in use"
 PLATFORM = ("Cannot connect to the Docker daemon", "no space left", "connection refused", "i/o timeout")
+# What the client says if it got no answer; "Error response from daemon" is one.
+BROKEN_OFF = re.compile(r"error during connect|(?:unexpected )?EOF\Z|connection reset by peer|broken pipe")
 CLIENTS_NOISE = re.compile(r"\Adocker: |\n+(Run 'docker|See 'docker)[^\n]*\Z")
 INITS_WORD = re.compile(rb"\[FATAL tini \(\d+\)\] (exec .*)\s*\Z")  # of the container's init, if it finds no program
 NOT_STARTED, NOT_RUNNABLE = 125, (126, 127)  # how the client ends when there is no container, or no such program in it
@@ -236,7 +238,7 @@ class Container:
         if process.returncode == 0 and CONTAINER_ID.search(out.strip()):
             if not mounts:
                 Archives(self.around.engine, self.name, launch).send()
-                self._patiently(lambda: self.around.engine.start(self.name))
+                self._start()
             return None
         return self._without_container(process.returncode, image, out, err)
 
@@ -249,7 +251,9 @@ class Container:
             self._found()
             return None
         if code < 0:
-            return self._client_was_killed(-code)
+            return self._all_the_same(f"its client was ended by signal {-code}", BY_SIGNAL - code)
+        if not self.options.client and BROKEN_OFF.search(said) and "response from daemon" not in said:
+            return self._all_the_same(said, code)
         if code != NOT_STARTED and self.options.client:  # whatever it is, it has run the command itself
             self.exists = False
             self.output.append(out + err)
@@ -258,27 +262,25 @@ class Container:
         kind = "spawn_failed" if ours else "bad_option"
         raise TaskFailed(f"the container can't be started: {said}", kind, "runtime", platform=ours)
 
-    def _client_was_killed(self, number: int) -> Exit | None:
-        """By us or by somebody else; None if the container is there all the same."""
+    def _all_the_same(self, problem: str, code: int) -> Exit | None:
+        """None if the container is there, although its client didn't live to see that, or got no answer."""
         deadline = time.monotonic() + _LATE_SECONDS
         while True:
             try:
                 self._found()
                 return None
-            except TaskFailed as problem:
-                if problem.kind != "lost":
+            except TaskFailed as found:
+                if found.kind != "lost":
                     raise
             if self.options.client:
-                return Exit(BY_SIGNAL + number)
+                return Exit(code)
             if time.monotonic() > deadline:
                 break
             time.sleep(_LATE_SECONDS / 20)
         if self.told_to_end.is_set():
             raise Stopped
         self.exists = True  # perhaps it is made even now
-        raise TaskFailed(
-            f"the container can't be started: its client was ended by signal {number}", "spawn_failed", platform=True
-        )
+        raise TaskFailed(f"the container can't be started: {problem}", "spawn_failed", platform=True)
 
     def _not_runnable(self, image: str, said: str) -> TaskFailed:
         program = self.launch.argv[0] if self.launch.argv else "its command"
@@ -326,8 +328,18 @@ class Container:
         if state.status == "created":  # its client died between the two steps
             if not self.around.mounts:
                 raise lost("it had not begun")
-            self._patiently(lambda: self.around.engine.start(self.name))
+            self._start()
         return state
+
+    def _start(self) -> None:
+        """It has begun, once: an engine whose answer was lost may have started it, and it may have ended since."""
+        while True:
+            try:
+                return self.around.engine.start(self.name)
+            except Unreachable:
+                self._have_patience()
+            if self._state().status != "created":
+                return None
 
     def _state(self) -> State:
         while True:
@@ -366,10 +378,11 @@ class Container:
         except TaskFailed as problem:
             if problem.kind != "engine_error":
                 raise
-            self.around.say(f"{self.launch.task}: its output can't be read: {problem}")  # of its logging driver
-            with suppress(Unreachable, Gone):
-                while not self.around.engine.wait(self.name, 60.0):
-                    pass
+            if follow:
+                self.around.say(f"{self.launch.task}: its output can't be read: {problem}")  # of its logging driver
+                with suppress(Unreachable, Gone):
+                    while not self.around.engine.wait(self.name, 60.0):
+                        pass
             return b""
 
     def _take_back(self) -> None:
