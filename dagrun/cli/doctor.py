@@ -17,7 +17,7 @@ from dagrun.cli.opened import Opened, json_option, print_json
 from dagrun.cli.table import print_table
 from dagrun.core.check import operator_name
 from dagrun.core.workflow import Workflow
-from dagrun.errors import PluginError, UserError
+from dagrun.errors import NotFound, PluginError, UserError
 from dagrun.project.archive import Directory
 from dagrun.project.loader import compile_file, workflow_files
 
@@ -47,7 +47,10 @@ def command(project: str | None, config: str | None, as_json: bool) -> int:
 
     Exit code 1 if a workflow misses something.
     """
-    opened = Opened(os.path.abspath(project or "."), None, config)
+    directory = os.path.abspath(project or ".")
+    if not os.path.isdir(directory):
+        raise NotFound("directory", directory)
+    opened = Opened(directory, None, config)
     found = found_programs()
     files = Directory(opened.project_dir)
     looked = [look_at(files, file, found, opened) for file in workflow_files(files)]

@@ -67,6 +67,10 @@ def test_a_version_that_is_a_number_is_told_before_anything_runs(site: Site):
     assert "own.dig:1:" in printed
 
 
+def test_a_directory_that_is_not_there_is_told(site: Site):
+    assert "directory not found: /no/such" in site.call("doctor", "--project", "/no/such", code=3)
+
+
 def test_a_program_that_is_not_there_is_missing(site: Site):
     place = site.place / "programs"
     place.mkdir()

@@ -281,6 +281,9 @@ def test_the_setting_names_another_folder(site: Site):
     settings.write_text('[files]\nstore = "relative/path"\n')
     ran(site, chain("true"), code=1)
     assert "files.store in the settings" in error(site, "+w+extract")["message"]
+    settings.write_text('[files]\nstore = "s3://"\n')
+    ran(site, chain("true"), code=1)
+    assert "names no bucket; write s3://bucket/prefix" in error(site, "+w+extract")["message"]
     settings.write_text('[files]\nstore = "ftq://nowhere/x"\n')
     ran(site, chain("true"), code=1)
     assert "ftq" in error(site, "+w+extract")["message"]
