@@ -7,7 +7,7 @@ import json
 from dagrun.core.state import CANCELED, FAILED, SUCCESS
 from dagrun.store.base import AttemptRow, TaskRow
 
-KINDS = {"timed_out": "timed out", "lost": "lost"}
+KINDS = {"timed_out": "timed out", "lost": "lost", "oom": "failed (oom)"}
 
 
 def task_word(row: TaskRow) -> str:

@@ -357,7 +357,9 @@ class Option(NamedTuple):
         """What its author has to mend, or None."""
         known = {"any", "word", "secret", *KINDS}
         wrong = [kind for kind in self.kind.split(" or ") if kind not in known]
-        return f"the option {self.name} is of an unknown kind, {wrong[0]}" if wrong else None
+        if not wrong:
+            return None
+        return f"the option {self.name} is of an unknown kind, {wrong[0]}; there are {', '.join(sorted(known))}"
 
     def _kinds(self) -> list[Kind[Any]]:
         return [KINDS[kind] for kind in self.kind.split(" or ") if kind in KINDS]

@@ -18,7 +18,7 @@ from dagrun.core.config import Template
 from dagrun.errors import TaskFailed
 
 OUTPUTS, INPUTS = "_outputs", "_inputs"
-_REFERENCE = re.compile(r"""\s*(\+[^\s()'"${}]+)\.file\(\s*(?:"([^"\\]*)"|'([^'\\]*)')\s*\)\s*\Z""")
+_REFERENCE = r"""\s*(\+[^\s()'"${}]+)\.file\(\s*(?:"([^"\\]*)"|'([^'\\]*)')\s*\)\s*\Z"""
 
 
 class Output(NamedTuple):
@@ -75,5 +75,5 @@ def bad(key: str, message: str) -> TaskFailed:
 def reference(source: str) -> tuple[str, str] | None:
     """Task and path of `+task.file("path")`, None for any other expression. A sign before a call of no known name would be
     an error in JavaScript, too: nothing is taken away from anybody."""
-    found = _REFERENCE.match(source)
+    found = re.match(_REFERENCE, source)  # compiled when it is first needed: most files have none
     return (found[1], found[2] if found[2] is not None else found[3]) if found else None

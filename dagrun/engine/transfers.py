@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from dagrun.files.store import Stopped
 
 
+_PATIENCE_SECONDS = (
+    2.0  # with a transfer that was told to end: between two parts of a file it looks many times a second
+)
+
+
 class Transfers:
     """Those of one worker's tries."""
 
@@ -85,16 +90,20 @@ class Transfer:
         self.problem: BaseException | None = None
         self.fd, self._signal = os.pipe()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(work,), name="dagrun-files", daemon=True)
-        self._thread.start()
+        self._ending = threading.Lock()
+        self._over = False
+        threading.Thread(target=self._run, args=(work,), name="dagrun-files", daemon=True).start()
 
     def stop(self) -> None:
-        """It ends soon, and without a result."""
-        self._stopped.set()
+        """It ends soon, and without a result: a store that doesn't answer is not waited for."""
+        if not self._stopped.is_set():
+            self._stopped.set()
+            giving_up = threading.Timer(_PATIENCE_SECONDS, self._end)
+            giving_up.daemon = True
+            giving_up.start()
 
     def finish(self) -> None:
         """It is over."""
-        self._thread.join()
         os.close(self.fd)
 
     def _run(self, work: Callable[[Stopped], Any]) -> None:
@@ -103,7 +112,13 @@ class Transfer:
         except BaseException as problem:
             self.problem = problem
         finally:
-            os.close(self._signal)
+            self._end()
+
+    def _end(self) -> None:
+        with self._ending:
+            if not self._over:
+                self._over = True
+                os.close(self._signal)
 
 
 def failure_of(problem: BaseException) -> TaskFailed:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from dagrun.core.files import Output
 from dagrun.errors import TaskFailed
 from dagrun.files.found import Area, found_files, is_below
-from dagrun.files.store import FileStore, Stopped
+from dagrun.files.store import FileStore, Stopped, TransferStopped
 
 # A file that must survive a loss of power, or goes over the network, is waited for: eight at once take a sixth of the time of one
 # after the other, measured with small files on ext4; more of them gain little.
@@ -50,6 +50,8 @@ def deliver(
         make_room(target, limit, one)
         new = os.path.join(own, f"new.{number}")
         store.get(one.file, new, stopped)
+        if stopped():
+            raise TransferStopped  # perhaps long ago: the workspace may be another try's by now
         move(new, target, one)
 
     each(put, enumerate(deliveries))

@@ -86,7 +86,7 @@ class RemoteFiles:
                     if stopped():
                         raise TransferStopped
                     hashing.update(chunk)
-                    to.write(chunk)
+                    write_all(to.fileno(), chunk)
                 os.fchmod(to.fileno(), file.mode)
                 if hashing.hexdigest() != file.sha256:
                     raise damaged(file, f"{self.url}: {key}")
@@ -141,6 +141,13 @@ def changing(source: str) -> TaskFailed:
         "file_changing",
         "runtime",
     )
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """On a disk that is almost full a part of it may be taken before the rest is refused."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def changed_at(known: dict[str, Any]) -> int:

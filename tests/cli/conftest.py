@@ -7,15 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
+from tests import zygote
+from tests.zygote import Ended
 
 
 class Project:
@@ -39,13 +36,12 @@ class Project:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "dagrun.cli", *arguments]
 
-    def run(self, *arguments: str, code: int | None = 0, given: str = "", cwd: Path | None = None) -> Ended:
-        """What became of `dagrun …`; with `code` it must have ended so."""
-        done = subprocess.run(
-            self.command(*arguments), cwd=cwd or self.directory, env=self.environment, input=given,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        ended = Ended(done.returncode, done.stdout, done.stderr)
+    def run(
+        self, *arguments: str, code: int | None = 0, given: str = "", cwd: Path | None = None, anew: bool = False
+    ) -> Ended:
+        """What became of `dagrun …`; with `code` it must have ended so. `anew`: its own words are those of its process."""
+        call = zygote.started if anew else zygote.call
+        ended = call(arguments, cwd=cwd or self.directory, env=self.environment, given=given)
         assert code is None or ended.code == code, ended
         assert "Traceback" not in ended.err, ended.err
         return ended

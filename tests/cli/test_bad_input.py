@@ -153,7 +153,7 @@ FAILING: dict[str, tuple[dict[str, str], str, str]] = {
     "broken expression": ({"w.dig": "+a:\n  echo>: ${1 +}\n"}, "+w+a", "SyntaxError"),
     "missing script": ({"w.dig": "+a:\n  sh>: ./missing.sh\n"}, "+w+a", "code 127"),
     "unknown operator": ({"w.dig": "+a:\n  ehco>: x\n"}, "+w+a", "did you mean echo>?"),
-    "docker": ({"w.dig": "_export:\n  docker: {image: busybox, docker: /no/client}\n+a:\n  sh>: echo never\n"}, "+w+a", "there is no program /no/client"),
+    "docker": ({"w.dig": "_export:\n  docker: {image: busybox, docker: /no/client}\n+a:\n  sh>: echo never\n"}, "+w+a", "/no/client, which starts containers, can't be run"),
     "bad timeout": ({"w.dig": "+a:\n  sh>: echo never\n  _timeout: soon\n"}, "+w+a", "_timeout"),
     "bad workspace": ({"w.dig": "+a:\n  sh>: echo never\n  _workspace: '${1}'\n"}, "+w+a", "own, shared or project"),
     "directory outside": ({"w.dig": "+a:\n  sh>: echo never\n  _workdir: ../..\n"}, "+w+a", "outside of the project"),

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import pytest
 
 from tests.daemon.site import Site
+from tests.missing import need
 
 
 @pytest.fixture
 def site(tmp_path):
     made = Site(tmp_path)
-    made.more_environment = {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"}
+    # Few programs, so that few are asked: some of a developer's interpreters take a second to answer.
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "git", "docker"):
+        need(name)
+        (programs / name).symlink_to(str(shutil.which(name)))
+    made.more_environment = {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock", "PATH": str(programs)}
     yield made
     made.close()
 
@@ -72,10 +80,6 @@ def test_a_directory_that_is_not_there_is_told(site: Site):
 
 
 def test_a_program_that_is_not_there_is_missing(site: Site):
-    place = site.place / "programs"
-    place.mkdir()
-    (place / "sh").symlink_to("/bin/sh")
-    site.more_environment |= {"PATH": str(place)}
     site.write({"w.dig": "+a: {rb>: A.b, require: c}\n+b: {py>: t.f, python: 'uv:req.txt'}\n+c: {node>: a.js}\n"})
     assert sorted(missing(site, 1)["w.dig"]) == ["node", "ruby", "uv"]
 

@@ -126,7 +126,7 @@ done
 def test_neither_the_words_of_a_process_nor_the_environment_of_its_parents_hold_it(shop):
     shop.write("chain.sh", CHAIN)
     shop.write("w.dig", f"+a:\n  sh>: . ./chain.sh\n{NAMED}")
-    shop.run("run", "w.dig")
+    shop.run("run", "w.dig", anew=True)
     words, parents = ((shop.outside / name).read_bytes() for name in ("words", "parents"))
     assert b"dagrun.cli\0run\0w.dig" in words and b"OUTSIDE=" in parents
     assert VALUE.encode() not in words + parents

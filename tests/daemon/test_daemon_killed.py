@@ -97,6 +97,7 @@ def test_each_session_runs_once_over_many_kills(site, seed):
     survives(site, seed, kills=50)
 
 
+@pytest.mark.soak
 def test_it_is_the_same_with_PostgreSQL(site):
     site.database = postgres.database_url()
     survives(site, seed=4, kills=3)

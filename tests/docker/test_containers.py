@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
 import pytest
 
 from tests import containers
 from tests.docker.yard import Yard
+from tests.faults.project import LIMIT_SECONDS
 
 TWO = """
 timezone: UTC
@@ -113,6 +116,7 @@ def test_want_of_memory_is_told_apart(yard: Yard):
     error = yard.error("+w+a")
     assert error["kind"] == "oom"
     assert "mem" in error["message"]
+    assert "failed (oom)" in yard.call("tasks", "last")
 
 
 def test_limits_reach_the_container(yard: Yard):
@@ -222,4 +226,66 @@ def test_an_image_of_another_user_can_read_and_write(yard: Yard):
     containers.docker("build", "-t", "of-somebody", "-", stdin=b"FROM busybox\nUSER somebody\n")
     printed = yard.ran('+a: {sh>: "id -u; cat w.dig >copy; echo {} >$DAGRUN_OUT", docker: {image: of-somebody}}')
     assert "4321\n" in printed
+    assert yard.is_clean()
+
+
+def test_what_it_prints_is_in_the_log_byte_for_byte(yard: Yard):
+    """Engines keep output as text, and throw it away when there is much, unless they are told otherwise."""
+    yard.tasks('+a:\n  do: begin a; printf "\\377\\0\\n"; head -c 3m /dev/urandom | tee $PLACE/sent; printf end')
+    process = yard.start("run", "wf.dig", stdout=subprocess.DEVNULL)  # which isn't text
+    assert process.wait(LIMIT_SECONDS) == 0
+    (log,) = (yard.state / "logs" / "1").glob("*+a*")
+    assert log.read_bytes() == b"\xff\0\n" + (yard.place / "sent").read_bytes() + b"end"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--rm",
+        "-d",
+        "-i",
+        "--detach=false",
+        "--restart, always",
+        "--name, other",
+        "--log-driver, json-file",
+        "--init=false",
+    ],
+)
+def test_options_of_the_client_do_not_change_how_it_is_run(yard: Yard, options: str):
+    """Once, to its end, which is told; a command that reads finds the end of its input."""
+    yard.ran(f"+a: {{sh>: 'cat; echo once; exit 3', docker: {{image: busybox, run_options: [{options}]}}}}", code=1)
+    assert "code 3" in yard.error("+w+a")["message"]
+    (log,) = (yard.state / "logs" / "1").glob("*+a*")
+    assert log.read_text() == "once\n"
+    assert yard.is_clean()
+
+
+def test_an_entry_point_gets_the_command(yard: Yard):
+    containers.docker(
+        "build", "-t", "entered", "-", stdin=b'FROM busybox\nENTRYPOINT ["/bin/sh", "-c", "echo $0 $1"]\n'
+    )
+    assert "/bin/sh /" in yard.ran("+a: {sh>: 'true', _docker: entered}")
+    assert "mine\n" in yard.ran("+a: {sh>: 'echo mine', _docker: {image: entered, run_options: [--entrypoint, '']}}")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_client_that_somebody_kills_leaves_nothing(yard: Yard, when: str):
+    """Before it has made the container, it is a failure of the platform; after that, the container counts."""
+    places = yard.place / "programs"
+    places.mkdir()
+    client = places / "docker"
+    real = 'PATH=$(echo $PATH | cut -d: -f2-); docker "$@"'
+    client.write_text(
+        f"""#!/bin/sh
+[ "$1" = run ] && mkdir {places}/first 2>/dev/null || {{ {real}; exit; }}
+{f"({real}) >/dev/null" if when == "after" else ""}
+kill -9 $$
+"""
+    )
+    client.chmod(0o755)
+    yard.more_environment["PATH"] = f"{places}:{os.environ['PATH']}"
+    yard.tasks("+a:\n  do: begin a; echo said; finish")
+    assert "said\n" in yard.end(yard.run(), 0)
+    assert [len(yard.notes("start", "a")), len(yard.notes("end", "a"))] == [1, 1]
+    assert yard.rows()["+wf+a"]["tries"] == (1 if when == "after" else 2)
     assert yard.is_clean()

@@ -11,10 +11,11 @@ from tests import containers
 from tests.examples.test_examples import EXAMPLES, check, dagrun, steps_of
 
 # Those whose commands are shell and Python; others need a program that the image hasn't, or signals of this machine.
-NAMES = ("demo", "call", "if_else", "loop", "needs", "parallel", "python", "retry_after_mending", "workspaces")
+NAMES = ("demo", "python", "retry_after_mending", "workspaces")
+MORE = ("call", "if_else", "loop", "needs", "parallel")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.soak) for name in MORE)])
 def test_an_example_gives_the_same_in_containers(name: str, tmp_path: Path):
     project, home = tmp_path / name, tmp_path / "home"
     shutil.copytree(EXAMPLES / name, project, ignore=shutil.ignore_patterns(".dagrun", "__pycache__"))

@@ -26,6 +26,7 @@ import pytest
 
 from tests import containers
 from tests.missing import need
+from tests.zygote import Ended, call
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name[0] not in "._")
@@ -73,34 +74,26 @@ def test_every_example_runs_to_its_stated_result(name, tmp_path):
         check(step, dagrun(step, project, home))
 
 
-def dagrun(step: dict[str, Any], project: Path, home: Path) -> subprocess.CompletedProcess[str]:
+def dagrun(step: dict[str, Any], project: Path, home: Path) -> Ended:
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8", **step.get("env", {})}
-    return subprocess.run(
-        [sys.executable, "-m", "dagrun.cli", *step["command"]],
-        cwd=project,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return call(step["command"], cwd=project, env=environment)
 
 
-def check(step: dict[str, Any], ended: subprocess.CompletedProcess[str]) -> None:
-    lines = ended.stdout.splitlines()
-    assert ended.returncode == step["exit"], ended.stderr
+def check(step: dict[str, Any], ended: Ended) -> None:
+    lines = ended.out.splitlines()
+    assert ended.code == step["exit"], ended.err
     if "stdout" in step:
-        assert lines == step["stdout"], ended.stderr
+        assert lines == step["stdout"], ended.err
     if "stdout_any_order" in step:
-        assert sorted(lines) == sorted(step["stdout_any_order"]), ended.stderr
+        assert sorted(lines) == sorted(step["stdout_any_order"]), ended.err
     if "first" in step:
         assert lines[0] == step["first"]
     if "last" in step:
         assert lines[-1] == step["last"]
     for piece in step.get("stdout_contains", ()):
-        assert piece in ended.stdout
+        assert piece in ended.out
     for piece in step.get("stderr_contains", ()):
-        assert piece in ended.stderr
+        assert piece in ended.err
 
 
 def test_the_demo_shows_the_report_and_leaves_the_checkout_clean(tmp_path):

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import zygote
+
 LIMIT_SECONDS = 40
 LOOK_AGAIN_SECONDS = 0.01  # for conditions that ring no bell
 DAGRUN = os.path.join(sysconfig.get_path("scripts"), "dagrun")
@@ -115,7 +117,10 @@ class Project:
 
     def call(self, *words: str, code: int = 0) -> str:
         """What the command printed; it has ended with that code."""
-        return self.end(self.start(*words), code)
+        ended = zygote.call(words, cwd=self.directory, env=self.environment, seconds=LIMIT_SECONDS, merged=True)
+        assert ended.code == code, ended.out
+        assert "Traceback" not in ended.out, ended.out
+        return ended.out
 
     def end(self, process: subprocess.Popen[str], code: int) -> str:
         printed, _ = process.communicate(timeout=LIMIT_SECONDS)
@@ -134,10 +139,9 @@ class Project:
 
     def attempts(self) -> list[dict[str, Any]]:
         """Newest first; none if there is no store yet."""
-        process = self.start("attempts", "--json", stderr=subprocess.DEVNULL)
-        printed, _ = process.communicate(timeout=LIMIT_SECONDS)
-        assert process.returncode in (0, 3)
-        return json.loads(printed) if process.returncode == 0 else []
+        ended = zygote.call(["attempts", "--json"], cwd=self.directory, env=self.environment, seconds=LIMIT_SECONDS)
+        assert ended.code in (0, 3)
+        return json.loads(ended.out) if ended.code == 0 else []
 
     def states(self, attempt: str = "last") -> dict[str, str]:
         return {name: task["state"] for name, task in self.rows(attempt).items()}

@@ -171,7 +171,7 @@ def test_whenever_it_is_killed_many_times_over(project, seed):
     survives(project, seed)
 
 
-@pytest.mark.parametrize("seed", [7, 8])
+@pytest.mark.parametrize("seed", [8, pytest.param(7, marks=pytest.mark.soak)])
 def test_it_is_the_same_with_PostgreSQL(project, seed):
     project.database = postgres.database_url()
     survives(project, seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 
@@ -14,6 +16,7 @@ from dagrun.errors import TaskFailed
 from dagrun.files.remote import hashed
 from dagrun.files.store import Stopped, TransferStopped, open_files
 from tests.daemon.site import Site
+from tests.missing import give_up
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -138,3 +141,41 @@ def test_tasks_hand_files_on_by_way_of_s3(endpoint: str, tmp_path):
         assert len(keys()) == 1
     finally:
         site.close()
+
+
+@pytest.mark.parametrize("ends", ["_timeout: 1s", ""])
+def test_a_service_that_keeps_silent_is_not_waited_for(tmp_path, ends: str):
+    """It takes the connection, and never answers: the time limit holds, and so does a kill."""
+    site = Site(tmp_path)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            folder = site.place / "home" / ".config" / "dagrun"
+            folder.mkdir(parents=True)
+            (folder / "config.toml").write_text('[files]\nstore = "s3://harbour/run"\n')
+            site.more_environment = {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.getsockname()[1]}"}
+            site.write({"wf.dig": f"+a:\n  sh>: echo made >x\n  _outputs: [x]\n  {ends}\n"})
+            process = site.run()
+            if not ends:
+                connection, _ = server.accept()
+                process.terminate()
+            site.end(process, 1 if ends else 6)
+            if not ends:
+                connection.close()
+    finally:
+        site.close()
+
+
+def test_a_disk_that_is_full_half_way_is_told(store, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(small)], check=False).returncode:
+        give_up("a small file system can't be mounted")
+    try:
+        (tmp_path / "x").write_bytes(b"b" * 900_000)
+        put = store.put(str(tmp_path / "x"), "x", never)
+        with pytest.raises(TaskFailed) as found:
+            store.get(put, str(small / "y"), never)
+        assert found.value.platform
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

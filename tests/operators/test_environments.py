@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 
 import pytest
 
 from tests.daemon.site import Site
-from tests.missing import need
+from tests.missing import give_up
 
 PACKAGE = """
 [build-system]
@@ -37,12 +39,14 @@ TASK = "import digdag, harbour\ndef f():\n    digdag.env.store({'ships': harbour
 
 @pytest.fixture
 def site(tmp_path):
-    need("uv")
     made = Site(tmp_path)
+    programs = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"  # uv comes with the packages for development
+    if shutil.which("uv", path=programs) is None:
+        give_up("uv is not installed")
     (made.place / "package").mkdir()
     (made.place / "package" / "pyproject.toml").write_text(PACKAGE.replace('requires = ["flit_core"]', "requires = []"))
     (made.place / "package" / "back.py").write_text(BACKEND)
-    made.more_environment = {"UV_OFFLINE": "1", "UV_NO_CONFIG": "1"}
+    made.more_environment = {"UV_OFFLINE": "1", "UV_NO_CONFIG": "1", "PATH": programs}
     yield made
     made.close()
 
@@ -100,7 +104,7 @@ def test_a_version_really_runs(site: Site):
     from dagrun.plugins.programs import installed
 
     path, version = installed("python")[0]
-    site.more_environment = {"PYENV_ROOT": os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")}
+    site.more_environment |= {"PYENV_ROOT": os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")}
     wanted = ".".join(version.split(".")[:2])
     site.write(
         {

@@ -196,7 +196,9 @@ def site(tmp_path):
     site.store.close()
 
 
-@pytest.mark.parametrize("zone", CHANGES)
+@pytest.mark.parametrize(
+    "zone", ["Europe/Berlin", *(pytest.param(zone, marks=pytest.mark.soak) for zone in list(CHANGES)[1:])]
+)
 def test_a_year_has_exactly_the_sessions_of_the_specification_and_of_the_preview(zone, site):
     files = {name: text_of(kind, zone) for name, kind in KINDS.items()}
     site.push({"workflows": files, "at": BEGIN.isoformat()})

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dagrun.executors import marks
 
 _LOOK_SECONDS = 0.02
+_LENT = b"1\n"
 _CLIENT_SECONDS = 30.0  # a client that starts a container takes a fraction of one
 
 
@@ -39,9 +40,16 @@ class Claim:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(fd, _LENT)
             yield fd
         finally:
             os.close(fd)
+
+    def was_lent(self) -> bool:
+        """Whether there may be a container. If not, its image was waited for until dagrun died."""
+        with suppress(FileNotFoundError):
+            return os.stat(self.path).st_size > 0
+        return False
 
     def wait_for_client(self) -> None:
         """No client is at work for it: it has ended, or, if it takes too long, is ended."""

@@ -6,14 +6,15 @@ The SDK takes a tenth of a second to load: this module is imported with the firs
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from typing import IO, Any, NamedTuple, cast
 
 import docker
 import requests
 import urllib3
+from docker.context import ContextAPI
 from docker.errors import APIError, DockerException
 from docker.errors import NotFound as NoSuchThing
 from docker.utils import kwargs_from_env, parse_repository_tag
@@ -21,6 +22,7 @@ from docker.utils import kwargs_from_env, parse_repository_tag
 from dagrun.errors import TaskFailed
 
 _ANSWER_SECONDS = 60
+_SILENT_PULL_SECONDS = 600  # a large layer is unpacked without a word
 _REMOVAL_CONFLICT = 409  # somebody is removing it already
 _CHUNK_BYTES = 1 << 20
 _CONNECTIONS = 64  # that are kept open, of one a container
@@ -30,9 +32,14 @@ class Unreachable(TaskFailed):
     """No engine answers. Nobody knows what its containers do meanwhile."""
 
     def __init__(self, where: str, problem: object) -> None:
+        closed = "Permission denied" in str(problem)
         super().__init__(
             f"no Docker engine answers at {where}: {problem}\n"
-            "  start it (systemctl start docker), or set DOCKER_HOST to where it listens",
+            + (
+                "  let dagrun's user into the group that the socket belongs to (usermod -aG docker USER)"
+                if closed
+                else "  start it (systemctl start docker), or set DOCKER_HOST to where it listens"
+            ),
             "engine_unreachable",
             "runtime",
             platform=True,
@@ -58,10 +65,10 @@ class State(NamedTuple):
 
 
 class Engine:
-    """One engine: that of DOCKER_HOST, else the one of this machine. Safe to be used by several threads."""
+    """The engine that the client program speaks to, too. Safe to be used by several threads."""
 
     def __init__(self) -> None:
-        self.host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        self.host, self.settings = place()
 
     @property
     def is_local(self) -> bool:
@@ -70,24 +77,33 @@ class Engine:
 
     @cached_property
     def api(self) -> Any:
+        return self.connected(_ANSWER_SECONDS)
+
+    def connected(self, seconds: int) -> Any:
+        """So long at most does an answer, or the next part of it, take. Raises Unreachable."""
         try:
-            settings = kwargs_from_env()
-            settings.setdefault("base_url", self.host)
             return docker.APIClient(
                 version="auto",
-                timeout=_ANSWER_SECONDS,
+                timeout=seconds,
                 max_pool_size=_CONNECTIONS,
                 use_ssh_client=self.host.startswith("ssh://"),
-                **settings,
+                **self.settings,
             )
         except (DockerException, OSError) as problem:
             raise Unreachable(self.host, problem) from None
 
+    @property
+    def takes_connections(self) -> bool:
+        """One that is being stopped doesn't, while it answers on those that there are, and ends its containers."""
+        with suppress(Unreachable), closing(self.connected(_ANSWER_SECONDS)):
+            return True
+        return False
+
     @contextmanager
-    def asking(self) -> Iterator[Any]:
+    def asking(self, api: Any = None) -> Iterator[Any]:
         """Raises Unreachable, Gone; TaskFailed (platform) when the engine answers with an error of its own."""
         try:
-            yield self.api
+            yield api or self.api
         except NoSuchThing as problem:
             raise Gone(str(problem)) from None
         except APIError as problem:
@@ -111,10 +127,10 @@ class Engine:
             labels=found["Config"].get("Labels") or {},
         )
 
-    def output(self, name: str) -> Iterator[bytes]:
-        """Both output streams from the beginning, as they come, until the container ends. Raises Gone."""
+    def output(self, name: str, *, follow: bool) -> Iterator[bytes]:
+        """Both output streams from the beginning: what there is, or as they come until the container ends. Raises Gone."""
         with self.asking() as api:
-            yield from api.logs(name, stream=True, follow=True)
+            yield from api.logs(name, stream=True, follow=follow)
 
     def wait(self, name: str, seconds: float) -> bool:
         """Until it has ended, at most so long. Raises Gone."""
@@ -147,12 +163,11 @@ class Engine:
                 if problem.status_code != _REMOVAL_CONFLICT:
                     raise
 
-    def names(self, labels: Mapping[str, str]) -> list[str]:
-        """The containers that carry these labels, whether they run or not."""
-        wanted = [f"{label}={text}" for label, text in labels.items()]
+    def with_label(self, label: str, text: str) -> list[str]:
+        """The ids of the containers that carry it, whether they run or not."""
         with self.asking() as api:
-            found = api.containers(all=True, filters={"label": wanted})
-        return [one["Names"][0].removeprefix("/") for one in found]
+            found = api.containers(all=True, filters={"label": [f"{label}={text}"]})
+        return [one["Id"] for one in found]
 
     def put(self, name: str, directory: str, archive: IO[bytes]) -> None:
         """Unpack a tar file into a directory of the container."""
@@ -176,20 +191,29 @@ class Engine:
             return None
         return cast(str, (found.get("Config") or {}).get("User") or "")
 
-    def pull(self, image: str) -> Iterator[Mapping[str, Any]]:
-        """What the engine tells while it pulls. Raises TaskFailed (platform) with the reason."""
+    def pull(self, image: str) -> Generator[Mapping[str, Any], None, None]:
+        """What the engine tells while it pulls. Raises TaskFailed (platform) with the reason.
+
+        On a connection of its own, which knows of every `docker login` until now.
+        """
         repository, tag = parse_repository_tag(image)
         try:
-            with self.asking() as api:
-                for told in api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-                    if "error" in told:
-                        raise pull_failed(image, told["error"])
-                    yield told
+            with closing(self.connected(_SILENT_PULL_SECONDS)) as pulling, self.asking(pulling) as api:
+                try:
+                    for told in api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+                        if "error" in told:
+                            raise pull_failed(image, told["error"])
+                        yield told
+                except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
+                    silent = f"the engine has told nothing for {_SILENT_PULL_SECONDS} seconds"
+                    raise pull_failed(image, silent) from None
         except Gone as problem:
             raise pull_failed(image, problem) from None
         except Unreachable:
             raise
         except TaskFailed as problem:
+            if problem.kind == "image_pull_failed":
+                raise
             raise pull_failed(image, problem.message.removeprefix("the Docker engine refused: ")) from None
 
     @cached_property
@@ -197,6 +221,24 @@ class Engine:
         """Whether root inside is our own user outside."""
         with self.asking() as api:
             return any("rootless" in option for option in api.info().get("SecurityOptions") or ())
+
+
+def place() -> tuple[str, Mapping[str, Any]]:
+    """Where the engine listens, by the client's own rules, and what the SDK needs to go there. Raises TaskFailed."""
+    context = os.environ.get("DOCKER_CONTEXT") or None
+    if context or not os.environ.get("DOCKER_HOST"):
+        found = ContextAPI.get_context(context)
+        if found is None:
+            raise TaskFailed(
+                f"Docker has no context {context or 'of the name that is its current one'}\n"
+                "  docker context ls  shows those that there are",
+                "bad_option",
+                "config",
+            )
+        host = str(found.Host)
+        return host, {"base_url": host, "tls": found.TLSConfig or False}
+    settings = kwargs_from_env()
+    return settings["base_url"], settings
 
 
 def pull_failed(image: str, reason: object) -> TaskFailed:

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from dagrun.errors import TaskFailed
+from dagrun.executors import marks
 from dagrun.executors.docker.claims import Claim, claimed
-from dagrun.executors.docker.container import CLAIM, STATE_DIR, Container, Masker, Surroundings, lost
+from dagrun.executors.docker.container import TRY, Container, Masker, Surroundings, lost
 from dagrun.executors.docker.engine import Engine
 from dagrun.executors.docker.images import Images
-from dagrun.executors.docker.options import read
+from dagrun.executors.docker.options import Options, read
 from dagrun.plugins.executor import Exit, Launch
 
 _REMOVAL_SECONDS = 60.0  # a busy engine takes one
@@ -36,31 +38,39 @@ class DockerExecutor:
         self._told: deque[str] = deque()
         engine = Engine()
         mounts = engine.is_local if travel == "auto" else travel == "mount"
+        say_later = self._told.append
         self._around = Surroundings(
-            state_dir, engine, Images(engine, self._told.append), masker, self._told.append, mounts
+            state_dir, engine, Images(engine, say_later), masker, say_later, mounts, threading.Event()
         )
         self._running: dict[str, Container] = {}
         self._ended: dict[str, Container] = {}
-        self._removed: list[Container] = []
+        self._removals: list[threading.Thread] = []
 
     def start(self, launch: Launch) -> Mapping[str, Any]:
-        """Raises TaskFailed when the options make no sense, or the disk is full."""
-        container = self._container(launch)
+        """Raises TaskFailed when the options make no sense, the disk is full, or no thread is to be had."""
+        options, claim = read(launch.image or {}), Claim(self._state_dir, launch.name)
         try:
-            container.claim.make()
-        except OSError as problem:
+            claim.make()
+            container = Container(launch, options, claim, self._around)
+            try:
+                container.begin()
+            except RuntimeError:
+                container.close()
+                raise
+        except (OSError, RuntimeError) as problem:
+            claim.withdraw()
             raise TaskFailed(f"the container can't be started: {problem}", "spawn_failed", platform=True) from None
-        container.begin()
         return self._watch(container)
 
     def adopt(self, launch: Launch) -> Mapping[str, Any]:
-        """The command of that name, which an earlier process started. Whether it is there is told by `poll`."""
-        container = self._container(launch)
+        """The command of that name, which an earlier process started. Whether it is there is told by `poll`.
+
+        Without an image, since it isn't known what an operator of another package had asked for, it is only found again.
+        """
+        options = read(launch.image) if launch.image else Options(image="")
+        container = Container(launch, options, Claim(self._state_dir, launch.name), self._around)
         container.adopt()
         return self._watch(container)
-
-    def _container(self, launch: Launch) -> Container:
-        return Container(launch, read(launch.image or {}), Claim(self._state_dir, launch.name), self._around)
 
     def _watch(self, container: Container) -> Mapping[str, Any]:
         self._running[container.launch.name] = container
@@ -74,7 +84,7 @@ class DockerExecutor:
         """How it ended, once, or None while it runs. Raises TaskFailed."""
         container = self._running.get(handle["try"])
         if container is None:
-            remove(self._around.engine, self._state_dir, Claim(self._state_dir, handle["try"]))
+            remove(self._around.engine, Claim(self._state_dir, handle["try"]))
             raise lost("it was found without its try")
         if not container.over.is_set():
             return None
@@ -99,16 +109,25 @@ class DockerExecutor:
         container = self._ended.pop(handle["try"], None)
         if container is not None:
             container.discard()
-            self._removed = [one for one in self._removed if one.removal and one.removal.is_alive()] + [container]
+            removal = container.removal
         else:
-            remove(self._around.engine, self._state_dir, Claim(self._state_dir, handle["try"]))
+            removal = threading.Thread(target=self._remove, args=(handle["try"],), name="dagrun remove", daemon=True)
+            removal.start()
+        self._removals = [one for one in (*self._removals, removal) if one and one.is_alive()]
+
+    def _remove(self, name: str) -> None:
+        """Of an earlier process."""
+        try:
+            remove(self._around.engine, Claim(self._state_dir, name))
+        except TaskFailed as problem:
+            self._told.append(f"a container of {name} is perhaps not removed yet: {problem}")
 
     def close(self) -> None:
         """What was to be removed is gone, if the engine does its work; what runs goes on."""
+        self._around.closing.set()
         deadline = time.monotonic() + _REMOVAL_SECONDS
-        for container in self._removed:
-            if container.removal:
-                container.removal.join(max(0.0, deadline - time.monotonic()))
+        for removal in self._removals:
+            removal.join(max(0.0, deadline - time.monotonic()))
         self.tick(0.0)
 
     def knows(self, name: str) -> bool:
@@ -125,14 +144,19 @@ def reap(state_dir: str, prefix: str, engine: Engine | None = None) -> list[str]
     for name in claimed(state_dir):
         if f"{store}/{name}".startswith(prefix):
             engine = engine or Engine()
-            found += remove(engine, state_dir, Claim(state_dir, f"{store}/{name}"))
+            found += remove(engine, Claim(state_dir, f"{store}/{name}"))
     return found
 
 
-def remove(engine: Engine, state_dir: str, claim: Claim) -> list[str]:
-    """By its labels: a container's name may have been changed by somebody."""
+def remove(engine: Engine, claim: Claim) -> list[str]:
+    """Nothing of it is left, neither a container nor a build that waited for its image.
+
+    By its label, since somebody may have changed a container's name.
+    """
     claim.wait_for_client()
-    found = engine.names({STATE_DIR: state_dir, CLAIM: claim.name})
+    if not claim.was_lent():
+        marks.sweep_try(claim.try_name)
+    found = engine.with_label(TRY, claim.try_name)
     for container in found:
         engine.remove(container)
     claim.withdraw()

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from dagrun.errors import TaskFailed
+from dagrun.executors.docker.client import Client, Stopped
 from dagrun.executors.docker.engine import Engine
+from dagrun.executors.docker.options import Options, build_arguments, built_image, dockerfile
+from dagrun.plugins.executor import Launch
 
 _LOOK_SECONDS = 0.1  # so late at most does a task that was told to end stop waiting
 TELL_SECONDS = 2.0  # from one line about a pull to the next
 MEGABYTE = 1_000_000
 
-
-class Stopped(Exception):
-    """The task was told to end while it waited."""
+Event = Mapping[str, Any]
 
 
 class Work:
@@ -37,6 +40,20 @@ class Images:
         self._lock = threading.Lock()
         self._at_work: dict[str, Work] = {}
 
+    def ready(self, options: Options, launch: Launch, client: Client) -> tuple[str, str]:
+        """The image of a task is there; its name, and the user that it runs as. Raises TaskFailed, Stopped.
+
+        Another client than ours may speak to another engine: it alone is asked then, and the user isn't known.
+        """
+        image, stopped = image_name(options, launch), client.stopped
+        if options.build:
+            self.together(f"build {image}", lambda: self._build(image, options, launch, client), stopped)
+        elif options.client is None:
+            return image, self.have(image, options.pull, stopped)
+        elif options.pull == "always":
+            self.together(f"pull {image} by {options.client}", lambda: client.pull(image), stopped)
+        return image, "" if options.client else self._engine.image_user(image) or ""
+
     def have(self, image: str, pull: str, stopped: Callable[[], bool]) -> str:
         """The engine has the image; returns the user that it runs as. Raises TaskFailed, Stopped."""
         user = None if pull == "always" else self._engine.image_user(image)
@@ -48,23 +65,34 @@ class Images:
                 "image_missing",
                 "config",
             )
-        self.together(f"pull {image}", lambda: self._pull(image), stopped)
+
+        def work() -> None:  # another one may have ended since we asked
+            if pull == "always" or self._engine.image_user(image) is None:
+                self._pull(image, stopped)
+
+        self.together(f"pull {image}", work, stopped)
         return self._engine.image_user(image) or ""
 
     def together(self, key: str, work: Callable[[], None], stopped: Callable[[], bool]) -> None:
-        """The work is done, by us or by whoever began it first; who waits gets the failure, too."""
-        with self._lock:
-            found = self._at_work.get(key)
-            ours = found is None
-            if found is None:
-                found = self._at_work[key] = Work()
-        if ours:
-            threading.Thread(target=self._do, args=(key, found, work), name=f"dagrun {key}", daemon=True).start()
-        while not found.done.wait(_LOOK_SECONDS):
-            if stopped():
-                raise Stopped
-        if found.problem is not None:
-            raise found.problem
+        """The work is done, by us or by whoever began it first; who waits gets the failure, too.
+
+        If the one who does it is told to end, it raises Stopped, and another one who waits does it.
+        """
+        while True:
+            with self._lock:
+                found = self._at_work.get(key)
+                ours = found is None
+                if found is None:
+                    found = self._at_work[key] = Work()
+            if ours:
+                self._do(key, found, work)
+            while not found.done.wait(_LOOK_SECONDS):
+                if stopped():
+                    raise Stopped
+            if found.problem is None:
+                return
+            if ours or not isinstance(found.problem, Stopped):
+                raise found.problem
 
     def _do(self, key: str, work: Work, what: Callable[[], None]) -> None:
         try:
@@ -76,15 +104,70 @@ class Images:
                 del self._at_work[key]
             work.done.set()
 
-    def _pull(self, image: str) -> None:
+    def _build(self, image: str, options: Options, launch: Launch, client: Client) -> None:
+        """Unless it is there. Its output goes into the log of the task that needed it first."""
+        if client.lists(image) if options.client else self._engine.image_user(image) is not None:
+            return
+        path = os.path.join(launch.io, f"Dockerfile.{image.replace(':', '.')}")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(dockerfile(options))
+        with open(launch.log, "ab") as log:
+            code, _, _ = client.run(build_arguments(options, path, image, launch.workspace), log)
+        os.unlink(path)
+        if code:
+            raise TaskFailed(
+                f"the image can't be built: docker build ended with code {code}; the log of {launch.task} says why",
+                "build_failed",
+                "runtime",
+            )
+
+    def _pull(self, image: str, stopped: Callable[[], bool]) -> None:
         self._say(f"pulling {image}")
         progress, told_at = Progress(), time.monotonic()
-        for event in self._engine.pull(image):
+        for event in until_stopped(self._engine.pull(image), stopped):
             progress.add(event)
             if time.monotonic() - told_at >= TELL_SECONDS:
                 told_at = time.monotonic()
                 self._say(f"pulling {image}: {progress}")
         self._say(f"pulled {image}: {progress}")
+
+
+def image_name(options: Options, launch: Launch) -> str:
+    return built_image(options, launch.project_id) if options.build else options.image
+
+
+def until_stopped(events: Generator[Event, None, None], stopped: Callable[[], bool]) -> Iterator[Event]:
+    """The events, as they come; a thread reads them, since a registry may keep silent for long. Raises Stopped."""
+    told: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
+    unwanted = threading.Event()
+
+    def read() -> None:
+        try:
+            with closing(events):
+                for event in events:
+                    told.put(event)
+                    if unwanted.is_set():
+                        return
+            told.put(None)
+        except BaseException as problem:
+            told.put(problem)
+
+    threading.Thread(target=read, name="dagrun pull", daemon=True).start()
+    try:
+        while True:
+            if stopped():
+                raise Stopped
+            try:
+                event = told.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            if event is None:
+                return
+            yield event
+    finally:
+        unwanted.set()
 
 
 class Progress:
@@ -94,7 +177,7 @@ class Progress:
         self.done: set[str] = set()
         self.bytes: dict[str, tuple[int, int]] = {}
 
-    def add(self, event: Mapping[str, Any]) -> None:
+    def add(self, event: Event) -> None:
         layer, status = event.get("id"), event.get("status", "")
         if layer is None or status.startswith("Pulling from"):
             return
@@ -113,27 +196,3 @@ class Progress:
             return "all of its layers were here"
         current, total = (sum(part[side] for part in self.bytes.values()) / MEGABYTE for side in (0, 1))
         return f"{len(self.done)} of {len(self.bytes)} layers, {current:.1f} of {total:.1f} MB"
-
-
-def pull_by_client(client: str, image: str, environment: Mapping[str, str], directory: str) -> None:
-    """By the client that the file names: it may speak to another engine than ours. Raises TaskFailed."""
-    ended = subprocess.run(
-        [client, "pull", image], env=environment, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )  # fmt: skip
-    if ended.returncode:
-        said = ended.stderr.decode(errors="replace").strip()
-        raise TaskFailed(
-            f"the image {image} can't be pulled: {said or f'{client} ended with code {ended.returncode}'}",
-            "image_pull_failed",
-            "runtime",
-            platform=True,
-        )
-
-
-def is_listed(client: str, image: str, environment: Mapping[str, str], directory: str) -> bool:
-    """Whether `docker images` shows it, as Digdag asks (spec/operators 4.3)."""
-    ended = subprocess.run(
-        [client, "images", "--format", "{{.Repository}}:{{.Tag}}"],
-        env=environment, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-    )  # fmt: skip
-    return image in ended.stdout.decode(errors="replace").split()

@@ -147,8 +147,9 @@ def run_arguments(
 ) -> list[str]:
     """The client's arguments. `start` is false for `create`: files have to be brought into the container before.
 
-    `--rm` stands where Digdag has it, and is taken back: a container must outlive its end until that is recorded. So does
-    an `--rm` of `run_options`.
+    `--rm` stands where Digdag has it, and is taken back, as is an `--rm` of `run_options`: a container must outlive its end
+    until that is recorded. It isn't restarted either, by whatever `run_options` say, nor does it get an input, whose end
+    nobody would ever tell it.
     """
     words = ["run" if start else "create", "--init"]
     for option, value in (
@@ -161,7 +162,7 @@ def run_arguments(
     ):
         if value is not None:
             words += [option, value]
-    words += [*options.run_options, "--rm"]
+    words += [*logging(options), *options.run_options, "--rm"]
     for directory in mounts:
         words += mount(directory, options.selinux)
     for volume in options.volumes:
@@ -169,13 +170,23 @@ def run_arguments(
     words += ["-w", options.workdir or launch.directory]
     if start:
         words += ["--detach"]
-    words += ["--rm=false", "--name", name]
+    words += ["--rm=false", "--interactive=false", "--restart", "no", "--name", name]
     for label, text in labels.items():
         words += ["--label", f"{label}={text}"]
     words += ["--env-file", env_file]
     for variable in by_name:
         words += ["-e", variable]
     return [*words, image, *launch.argv]
+
+
+def logging(options: Options) -> Sequence[str]:
+    """Output is read again from its beginning by whoever comes after a dead dagrun: nothing may be cut off, or changed.
+
+    Engines are often told to throw old output away, and their usual driver, json-file, replaces bytes that are no text.
+    """
+    if options.client or any(word.startswith("--log-") for word in options.run_options):
+        return ()
+    return ("--log-driver", "local", "--log-opt", "max-size=1000g")
 
 
 def mount(directory: str, selinux: bool) -> list[str]:
