@@ -111,7 +111,7 @@ def uv(task: TaskContext, requirements: str) -> Words:
     path = os.path.relpath(requirements, task.workdir or ".")
     task.read(path)  # fails the task when it isn't there, with a better message than that of uv
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dagrun", "python")
-    return [sys.executable, TryFile(ENVIRONMENT_FILE), program, sys.executable, cache, path]
+    return [sys.executable, TryFile(ENVIRONMENT_FILE), program, cache, path]
 
 
 def versioned(language: str, text: str) -> str:
