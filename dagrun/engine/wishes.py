@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from dagrun.core.files import Output, targets
 from dagrun.core.state import FAILED, FAILING, SUCCESS
 from dagrun.core.tree import Task, TaskTree
+from dagrun.engine.workspace import FILES
 from dagrun.errors import TaskFailed
 
 if TYPE_CHECKING:
     from dagrun.files.handover import Delivery
-
-FILES = "files"  # below the try's own directory: what templates ask for
 
 
 class Wishes:
@@ -97,7 +96,6 @@ def why_none(tree: TaskTree, asking: Task, name: str) -> str:
 def find(tree: TaskTree, asking: Task, name: str) -> Task | None:
     """Among the siblings, then among those of each task around, outwards (as `_needs`)."""
     ending = name.replace("/", "+").replace("++", "+")
-    wanted = [f"{around.full_name}{ending}" for around in tree.ancestors(asking)]
-    names = set(wanted)
-    found = {task.full_name: task for task in tree.tasks if task.full_name in names and not task.superseded}
-    return next((found[full_name] for full_name in wanted if full_name in found), None)
+    tasks = tree.by_name()
+    found = (tasks.get(f"{around.full_name}{ending}") for around in tree.ancestors(asking))
+    return next((task for task in found if task is not None and not task.superseded), None)
