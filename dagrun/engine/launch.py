@@ -180,8 +180,14 @@ class Launcher:
         return handle
 
     def adopt(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Mapping[str, Any]:
-        """The newest command of the try was started by an earlier process."""
-        return self.executor.adopt(self.launch_of(prepared, command, log, masked))
+        """The newest command of the try was started by an earlier process.
+
+        It may be in a container even if the command here has no image: what an operator of another package asked for isn't
+        known any more.
+        """
+        launch = self.launch_of(prepared, command, log, masked)
+        project = prepared.workspace.project
+        return self.executor.adopt(launch._replace(workspace=project, io=prepared.io, task=prepared.task_name))
 
     def launch_of(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Launch:
         launch = Launch(

@@ -85,10 +85,16 @@ def resume(worker: Worker, attempt: Attempt, task: Task, started_at: int, known:
     command = Command(())
     if held.call.hosted:  # its program and the commands that it asks for take turns
         held.call.command = command if prepared.commands % 2 == 0 else None
+        calls.granted(held.call)  # the secrets that their output may hold
     else:
         found = calls.run(held.call)  # for the secrets that its output may hold
         command = found if isinstance(found, Command) else command
-    worker.watch(held, worker.launcher.adopt(prepared, command, held.log, held.masked))
+    try:
+        handle = worker.launcher.adopt(prepared, command, held.log, held.masked)
+    except TaskFailed as problem:
+        worker.ended(held, calls.failure(held.task, problem, held.call.retry))
+        return
+    worker.watch(held, handle)
 
 
 def end_unknown(worker: Worker, name: str) -> None:

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from tests import containers
+from tests.broken_operators import write_settings
 from tests.docker.yard import Yard
 from tests.faults.test_kill9 import survives
 
@@ -114,3 +115,37 @@ def test_a_second_ctrl_c_leaves_no_grace(yard: Yard):
     yard.end(process, 6)
     assert os.listdir(yard.state / "containers") == []
     assert yard.is_clean()
+
+
+BOX = """
+from dagrun.plugins.operator import Command, Operator, Succeeded
+
+class Box(Operator):
+    def run(self, task):
+        script = 'echo "it is $TOKEN"; . "$PLACE/lib.sh"; gate a; echo "still $TOKEN"'
+        token = task.secret("token")
+        return Command(["/bin/sh", "-c", script], environment={"TOKEN": token}, secrets=[token])
+
+    def ended(self, task, end):
+        assert end.exit_code == 0
+        return Succeeded(stored={"boxed": True})
+"""
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_what_an_operator_of_the_project_asked_for_is_found_again_with_its_secrets(yard: Yard, remote: bool):
+    write_settings(yard.place / "home")
+    (yard.directory / "operators").mkdir()
+    (yard.directory / "operators" / "box.py").write_text(BOX)
+    yard.call("secrets", "--local", "--set", "token=s3cr3t-value", code=0)
+    yard.host = containers.remote() if remote else yard.host
+    yard.workflow("w", "{seconds_interval>: 1, overlap: skip}", "box>: x\n_secrets: {token: true}", more=yard.docker)
+    yard.schedule()
+    yard.told("start", "a")
+    yard.die()
+    yard.schedule()
+    (yard.place / "a.open").touch()
+    seen = yard.ended()[0]
+    assert seen.attempt.state == "success"
+    (log,) = (yard.state / "logs" / str(seen.attempt.id)).glob("*+t1*")
+    assert log.read_text() == "it is ***\nstill ***\n"

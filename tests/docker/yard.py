@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ class Yard(Site):
         return error
 
     def close(self) -> None:
-        for name in self.containers():
-            containers.docker("rm", "-f", name)
         super().close()
+        for name in self.containers():
+            with suppress(subprocess.CalledProcessError):  # it is being removed
+                containers.docker("rm", "-f", name)
