@@ -142,7 +142,7 @@ def look_at_all(files: Directory, only: str | None) -> tuple[list[Workflow], lis
             findings += check(workflow, operators(paths, known), paths)
             check_schedule(workflow)
             findings += advice_of(workflow)
-            findings += missing_interpreters(workflow)
+            findings += missing_interpreters(workflow, files.path)
             check_notify(files, workflow)
         except WorkflowError as problem:
             errors.append(problem)

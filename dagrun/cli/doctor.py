@@ -12,12 +12,12 @@ from typing import NamedTuple
 import click
 
 from dagrun.cli.checking import asked, operators
-from dagrun.cli.machine import Program, found_programs, in_container, missing_interpreters
+from dagrun.cli.machine import Program, all_tasks, found_programs, missing_interpreters, named_interpreters
 from dagrun.cli.opened import Opened, json_option, print_json
 from dagrun.cli.table import print_table
 from dagrun.core.check import operator_name
-from dagrun.core.workflow import Workflow
-from dagrun.errors import PluginError, UserError
+from dagrun.core.workflow import Node, Workflow
+from dagrun.errors import NotFound, PluginError, UserError
 from dagrun.project.archive import Directory
 from dagrun.project.loader import compile_file, workflow_files
 
@@ -47,7 +47,10 @@ def command(project: str | None, config: str | None, as_json: bool) -> int:
 
     Exit code 1 if a workflow misses something.
     """
-    opened = Opened(os.path.abspath(project or "."), None, config)
+    directory = os.path.abspath(project or ".")
+    if not os.path.isdir(directory):
+        raise NotFound("directory", directory)
+    opened = Opened(directory, None, config)
     found = found_programs()
     files = Directory(opened.project_dir)
     looked = [look_at(files, file, found, opened) for file in workflow_files(files)]
@@ -92,20 +95,24 @@ def look_at(files: Directory, file: str, found: Sequence[Program], opened: Opene
         workflow = compile_file(files, file)
     except UserError as unreadable:
         return Looked(file, (), [Need(str(unreadable), "dagrun check tells more")])
-    used = sorted({name for node in workflow.nodes if node.spec.operator and (name := operator_name(node.spec))})
-    missing = dict.fromkeys(needs_of(workflow, files, found))
-    if any("_outputs" in node.spec.config for node in workflow.nodes) and (problem := problem_of_files(opened)):
+    tasks = [one for one in all_tasks(workflow.nodes) if one[0].spec.operator]
+    used = sorted({name for node, _ in tasks if (name := operator_name(node.spec))})
+    missing = dict.fromkeys(needs_of(workflow, tasks, files, found))
+    if any("_outputs" in node.spec.config for node, _ in tasks) and (problem := problem_of_files(opened)):
         missing[Need("the store of files", problem)] = None
     return Looked(file, used, list(missing))
 
 
-def needs_of(workflow: Workflow, files: Directory, found: Sequence[Program]) -> Iterator[Need]:
+def needs_of(
+    workflow: Workflow, tasks: Sequence[tuple[Node, bool]], files: Directory, found: Sequence[Program]
+) -> Iterator[Need]:
     there = {one.name for one in found if one.path is not None and one.problem is None}
     paths = frozenset(files.paths())
     known = asked(files.path, paths)
     names = operators(paths).names()
-    for node in workflow.nodes:
-        name = operator_name(node.spec) if node.spec.operator else None
+    exported = {option for node, option, _ in named_interpreters(workflow) if not node.spec.operator}
+    for node, in_container in tasks:
+        name = operator_name(node.spec)
         if name is None:
             continue
         if name not in names:
@@ -117,19 +124,17 @@ def needs_of(workflow: Workflow, files: Directory, found: Sequence[Program]) -> 
             known(name)
         except PluginError as problem:
             yield Need(f"operator {name}>", str(problem))
-        if in_container(workflow, node):
+        if in_container:
             if "docker" not in there:
                 yield Need("docker", "install the Docker client (docker.io, docker-ce-cli)")
             elif "docker engine" not in there:
                 yield Need("docker engine", "start it (systemctl start docker), or set DOCKER_HOST")
             continue
         program = NEEDS.get(name)
-        chosen = node.spec.config.get(program or "") or node.spec.config.get("shell")
+        chosen = program in exported or node.spec.config.get(program or "") or node.spec.config.get("shell")
         if program and program not in there and not chosen:
             yield Need(program, f"install {program}; {name}> needs it ({node.full_name})")
-        if name == "py" and str(node.spec.config.get("python", "")).startswith("uv:") and "uv" not in there:
-            yield Need("uv", f"install uv (pip install uv); python: uv:… needs it ({node.full_name})")
-    for finding in missing_interpreters(workflow):
+    for finding in missing_interpreters(workflow, files.path):
         yield Need(
             finding.message.removeprefix("there is no ").removesuffix(" on this machine"),
             f"{finding.hint} ({finding.task})",

@@ -10,12 +10,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from dagrun.core.check import ERROR, Finding, operator_name
+from dagrun.core.compiler import compile_generated
 from dagrun.core.config import Template
 from dagrun.core.workflow import Node, Workflow
+from dagrun.errors import WorkflowError
 from dagrun.plugins import programs
 
 ASK_SECONDS = 5.0
@@ -86,26 +89,58 @@ def answer(argv: list[str]) -> tuple[str, str | None]:
 # -- what workflows ask for
 
 
-def missing_interpreters(workflow: Workflow) -> Iterator[Finding]:
-    """Versions that a file names and this machine doesn't have, and those that are numbers in YAML, where 3.10 is 3.1. In a
-    container they are the image's affair."""
+def all_tasks(nodes: Sequence[Node], *, inside: bool = False) -> Iterator[tuple[Node, bool]]:
+    """All tasks, those of `_do`, `_check` and `_error`, too, as far as the file itself tells; and whether they run in a container."""
+    in_container: dict[int, bool] = {}
+    for node in nodes:
+        spec = node.spec
+        around = inside if node.parent is None else in_container[node.parent]
+        in_container[node.index] = around or any(
+            values.get(key) is not None for values in (spec.config, spec.export) for key in ("docker", "_docker")
+        )
+        yield node, in_container[node.index] or operator_name(spec) == "docker"
+        for below in (spec.config.get("_do"), spec.config.get("_else_do"), spec.check, spec.error):
+            if isinstance(below, Mapping):
+                with suppress(WorkflowError):  # the run tells it
+                    yield from all_tasks(
+                        compile_generated("^sub", below, node.full_name), inside=in_container[node.index]
+                    )
+
+
+def missing_interpreters(workflow: Workflow, directory: str) -> Iterator[Finding]:
+    """Those that a file names and this machine, or the project in the directory, doesn't have, and versions that are numbers in
+    YAML, where 3.10 is 3.1. In a container they are the image's affair."""
     for node, option, value in named_interpreters(workflow):
         if not isinstance(value, str):
             yield Finding(
                 ERROR, f"bad_type ({option})", f"{option} must be a text, and {value} is a number", node.full_name,
                 node.spec.place, hint=f'write the version in quotes, like {option}: "{value}"',
             )  # fmt: skip
-        elif programs.VERSION.match(value) and programs.find(option, value) is None:
+            continue
+        missing = missing_here(option, value, directory)
+        if missing is not None:
             yield Finding(
-                ERROR, "missing_interpreter", f"there is no {option} {value} on this machine", node.full_name, node.spec.place,
-                hint="install it, or name another one; dagrun doctor lists those that are there",
+                ERROR, "missing_interpreter", f"there is no {missing.what} on this machine", node.full_name, node.spec.place,
+                hint=missing.remedy,
             )  # fmt: skip
+
+
+def missing_here(option: str, value: str, directory: str) -> programs.Missing | None:
+    kind, _, rest = value.partition(":")
+    if option == "python" and kind == "venv":
+        path = os.path.join(directory, os.path.expanduser(rest), "bin", "python")
+        made = programs.Missing(f"virtual environment {rest}", f"make it with  python3 -m venv {rest}")
+        return None if os.access(path, os.X_OK) else made
+    if option == "python" and kind == "uv":
+        return None if shutil.which("uv") else programs.Missing("uv", "install it, for example with  pip install uv")
+    found = programs.named(option, value)
+    return found if isinstance(found, programs.Missing) else None
 
 
 def named_interpreters(workflow: Workflow) -> Iterator[tuple[Node, str, str | float]]:
     """Literal choices of tasks, and of the maps that groups export for them, outside of containers."""
-    for node in workflow.nodes:
-        if in_container(workflow, node):
+    for node, in_container in all_tasks(workflow.nodes):
+        if in_container:
             continue
         own = INTERPRETERS.get(operator_name(node.spec) or "")
         if own is not None:
@@ -118,16 +153,5 @@ def named_interpreters(workflow: Workflow) -> Iterator[tuple[Node, str, str | fl
 
 def literal(node: Node, option: str, values: Mapping[str, Any]) -> Iterator[tuple[Node, str, str | float]]:
     value = values.get(option)
-    if isinstance(value, str | float | int) and not isinstance(value, Template):
+    if isinstance(value, str | float | int) and value != "" and not isinstance(value, Template):
         yield node, option, value
-
-
-def in_container(workflow: Workflow, node: Node) -> bool:
-    """As far as the file itself tells."""
-    around: Node | None = node
-    while around is not None:
-        for values in (around.spec.config, around.spec.export):
-            if values.get("docker") is not None or values.get("_docker") is not None:
-                return True
-        around = None if around.parent is None else workflow.nodes[around.parent]
-    return operator_name(node.spec) == "docker"

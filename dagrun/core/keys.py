@@ -30,6 +30,8 @@ TASKS_ALONE = (
     "_timeout",
 )  # that a group would be expected to hand on
 
+GENERATED = ("_do", "_else_do")  # what is below them becomes tasks while the attempt runs
+
 TASK_NAME = re.compile(r"[+^][A-Za-z0-9_\-=\[\]{}%&@`,.^]*\Z")
 LONGEST_NAME = 255
 
@@ -95,7 +97,8 @@ def needs_of(config: Mapping[str, Any], is_operator: bool, full_name: str, place
         at = place_of(config, "_needs", place)
         found = [Need("_needs", name, at) for name in name_list(config, "_needs", full_name, place)]
     if not is_operator:
-        return found
+        exported = file_references(config.get("_export"))
+        return found + [Need("file()", name, place_of(config, "_export", place)) for name in sorted(exported)]
     if "_outputs" in config or "_inputs" in config:
         try:
             patterns(config.get("_outputs"))
@@ -105,9 +108,29 @@ def needs_of(config: Mapping[str, Any], is_operator: bool, full_name: str, place
             fail(problem.kind, problem.message, full_name, place_of(config, key, place))
         found += [Need("_inputs", name, place_of(config, "_inputs", place)) for name in names]
     named = file_references(
-        {key: value for key, value in config.items() if key not in ("_error", "_check", "_do", "_else_do")}
+        {key: value for key, value in config.items() if key not in ("_error", "_check", *GENERATED)}
     )
-    return found + [Need("file()", name, place) for name in sorted(named)]
+    found += [Need("file()", name, place) for name in sorted(named)]
+    for key in GENERATED:
+        found += [Need(key, name, place_of(config, key, place)) for name in sorted(asked_below(config.get(key)))]
+    return found
+
+
+def asked_below(body: Any) -> set[str]:
+    """The tasks whose files tasks of a `_do` ask for, without those of the `_do` itself. Names that lead nowhere may be among them."""
+    names, own = file_references(body), set()
+    todo = [body]
+    while todo:
+        config = todo.pop()
+        if isinstance(config, list):
+            todo += config
+        elif isinstance(config, Mapping):
+            inputs = config.get("_inputs")
+            names |= {name for name in inputs if name.startswith("+")} if isinstance(inputs, Mapping) else set()
+            below = [key for key in config if key.startswith("+")]
+            own |= set(below)
+            todo += [config[key] for key in (*below, *GENERATED) if key in config]
+    return {name for name in names if f"+{name.replace('/', '+').split('+')[1]}" not in own}
 
 
 def special_map(

@@ -16,7 +16,7 @@ from dagrun.errors import WorkflowError
 
 
 class Need(NamedTuple):
-    key: str  # where the name stands: `_needs`, `_inputs`, `file()`
+    key: str  # where the name stands: `_needs`, `_inputs`, `file()`; `_do`: somewhere below, and nobody knows yet what it means there
     name: str
     place: Place
 
@@ -38,7 +38,7 @@ def connect_needs(nodes: list[Node], needs: Needs, *, whole: bool = True) -> Non
         node = nodes[index]
         for need in wanted:
             target = look_up(nodes, children, node, need.name)
-            if target is None and not whole and need.key != "_needs":
+            if target is None and (need.key in ("_do", "_else_do") or (not whole and need.key != "_needs")):
                 continue
             if target is None:
                 unknown(nodes, node, need)

@@ -128,6 +128,8 @@ class TaskTree:
     carried: Mapping[str, Carried] = field(default_factory=dict)
     ready: list[int] = field(default_factory=list)  # heap of ranks; may hold some that are ready no more
     due: list[tuple[int, int]] = field(default_factory=list)  # heap of (time, index); likewise
+    names: dict[str, Task] = field(default_factory=dict)  # of the first `named` tasks: see `by_name`
+    named: int = 0
 
     @property
     def root(self) -> Task:
@@ -163,9 +165,12 @@ class TaskTree:
             task = self.tasks[task.parent]
             yield task
 
-    def by_name(self) -> dict[str, Task]:
-        """The newest task of each full name."""
-        return {task.full_name: task for task in self.tasks}
+    def by_name(self) -> Mapping[str, Task]:
+        """The newest task of each full name. Costs what was attached since the last call."""
+        for task in self.tasks[self.named :]:
+            self.names[task.full_name] = task
+        self.named = len(self.tasks)
+        return self.names
 
     def claimable(self, most: int) -> list[int]:
         """The next ready tasks, in order of their indexes, at most so many. They stay ready until they are claimed."""

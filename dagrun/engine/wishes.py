@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from dagrun.core.files import Output, targets
 from dagrun.core.state import FAILED, FAILING, SUCCESS
 from dagrun.core.tree import Task, TaskTree
+from dagrun.engine.workspace import FILES
 from dagrun.errors import TaskFailed
 
 if TYPE_CHECKING:
     from dagrun.files.handover import Delivery
-
-FILES = "files"  # below the try's own directory: what templates ask for
 
 
 class Wishes:
@@ -82,9 +82,23 @@ def outputs_of(tree: TaskTree, asking: Task, name: str) -> list[tuple[Task, Outp
             f"{name}: no task of that name is seen from here, or it has not begun yet", "unknown_dependency", "config"
         )
     if source.state != SUCCESS and not source.outputs:  # its own checks run before it is one
-        why = "; wait for it, with _needs" if source.state not in (FAILING, *FAILED) else ", and hands on nothing"
+        why = (
+            how_to_wait(tree, asking, source, name)
+            if source.state not in (FAILING, *FAILED)
+            else ", and hands on nothing"
+        )
         raise TaskFailed(f"{name}: its files can't be had, it is {source.state}{why}", "input_missing", "config")
     return [(task, one) for task in (source, *tree.descendants(source)) for one in task.outputs]
+
+
+def how_to_wait(tree: TaskTree, asking: Task, source: Task, name: str) -> str:
+    """Who asks may have been generated; then the task has to wait in whose place it stands in the file."""
+    line = [asking, *tree.ancestors(asking)]
+    if source in line:
+        return ", and this task is a part of it"
+    around = [source, *tree.ancestors(source)]
+    waiting = next(task for task, above in pairwise(line) if above in around)
+    return f"; let {waiting.full_name} wait for it, with _needs: [{name}]"
 
 
 def why_none(tree: TaskTree, asking: Task, name: str) -> str:
@@ -95,9 +109,8 @@ def why_none(tree: TaskTree, asking: Task, name: str) -> str:
 
 
 def find(tree: TaskTree, asking: Task, name: str) -> Task | None:
-    """Among the siblings, then among those of each task around, outwards (as `_needs`)."""
+    """Among the siblings, then among those of each task around, outwards; last as a full name (as `_needs`)."""
     ending = name.replace("/", "+").replace("++", "+")
-    wanted = [f"{around.full_name}{ending}" for around in tree.ancestors(asking)]
-    names = set(wanted)
-    found = {task.full_name: task for task in tree.tasks if task.full_name in names and not task.superseded}
-    return next((found[full_name] for full_name in wanted if full_name in found), None)
+    tasks = tree.by_name()
+    found = (tasks.get(f"{around}{ending}") for around in (*(one.full_name for one in tree.ancestors(asking)), ""))
+    return next((task for task in found if task is not None and not task.superseded), None)

@@ -32,6 +32,7 @@ from dagrun.protocols import Protocol
 FICLONE = 0x40049409  # linux/fs.h
 CHUNK = 1 << 30
 MOST_POOLED = 32
+FILES = "files"  # below the try's own directory: those of other tasks, that templates ask for
 
 
 # Of a file: its size, and when its contents, then anything of it, last changed. Nothing can turn the last one back.
@@ -102,7 +103,7 @@ class Workspace:
 
 
 def empty_io(io: str, ours: set[str]) -> bool:
-    """Only files of ours are left in the try's own directory, and an empty `tmp`."""
+    """Only files of ours are left in the try's own directory, and an empty `tmp`. Raises OSError."""
     with os.scandir(io) as entries:
         for entry in entries:
             if entry.name == "tmp":
@@ -110,7 +111,9 @@ def empty_io(io: str, ours: set[str]) -> bool:
                     if next(inside, None) is not None:
                         return False
             elif entry.is_dir(follow_symlinks=False):
-                return False
+                if entry.name != FILES:
+                    return False
+                remove_plainly(entry.path)
             elif entry.name not in ours or not entry.is_file(follow_symlinks=False):
                 os.unlink(entry.path)
                 ours.discard(entry.name)

@@ -54,6 +54,8 @@ def open_files(url: str | None, state_dir: str, store_id: str) -> FileStore:
                 f"files.store in the settings: {url} must be an absolute path, or a URL such as s3://bucket/prefix"
             )
         return LocalFiles(os.path.join(directory, store_id))
+    if not rest.strip("/"):
+        raise UserError(f"files.store in the settings: {url} names no bucket; write {scheme}://bucket/prefix")
     try:
         from dagrun.files.remote import RemoteFiles
 
@@ -62,7 +64,7 @@ def open_files(url: str | None, state_dir: str, store_id: str) -> FileStore:
         extra = EXTRAS.get(scheme)
         remedy = f"pip install 'dagrun[{extra}]'" if extra else f"install what fsspec needs for {scheme}://"
         raise UserError(
-            f"files.store in the settings: {url} needs a package that isn't here ({problem.name})\n  {remedy}"
+            f"files.store in the settings: {url} needs a package that isn't here ({problem.name or problem})\n  {remedy}"
         ) from None
     except ValueError as problem:
         raise UserError(f"files.store in the settings: {url} can't be used: {problem}") from None

@@ -1,7 +1,7 @@
 """Interpreters of this machine, by version: a program counts when it runs and says that version, whatever it is called.
 
-    find("python", "3.12")   the first one, or None
-    version_of(path, "python")
+    named("python", "3.12")   the program that a task asks for so, or what is missing
+    find("python", "3.12")    the first one of that version, or None
 
 Looked for on PATH, then where version managers and uv keep theirs. A shim that only says that it has nothing to start is passed
 over; a `python` that is a 2.7 in disguise is, too. Of a shim the program is taken that it starts here: in the directory of a task it
@@ -19,7 +19,9 @@ from glob import glob
 from typing import NamedTuple
 
 PROBE_SECONDS = 2.0
+_NAME_ANOTHER = "name the path of another one; dagrun doctor lists those that are there"
 VERSION = re.compile(r"\d+(\.\d+)*\Z")
+_ALMOST = re.compile(r"[\d<>=~!^]")  # begins what was meant to be a version
 _SAID = re.compile(r"\d+\.\d+(\.\d+)*")
 
 
@@ -70,6 +72,31 @@ LANGUAGES = {
 }
 
 
+class Missing(NamedTuple):
+    """What isn't there, and what its reader can do: `there is no <what> on this machine`."""
+
+    what: str
+    remedy: str
+
+
+def named(language: str, text: str) -> str | Missing:
+    """A version as a program of that version, anything else as the program itself; `~` is the user's directory."""
+    if VERSION.match(text):
+        example = f", for example with  uv python install {text}" if language == "python" else ""
+        return find(language, text) or Missing(f"{language} {text}", f"install it{example}, or {_NAME_ANOTHER}")
+    path = os.path.expanduser(text)
+    first = path.split()[0] if path.split() else ""
+    if "/" in first and (not os.path.isabs(path) or (os.path.isfile(path) and os.access(path, os.X_OK))):
+        return path  # a relative one is of the working directory, which isn't there yet
+    if first != path:
+        return Missing(f"program {text!r}", f"one with arguments is a list: [{', '.join(text.split())}]")
+    if "/" in path:
+        return Missing(f"program {path}", _NAME_ANOTHER)
+    if _ALMOST.match(path):
+        return Missing(f"program {text!r}", 'a version is written in numbers, like "3.12"')
+    return path
+
+
 def find(language: str, version: str) -> str | None:
     """The path of an interpreter of that version: "3" is any 3, "3.12" any 3.12."""
     for path in candidates(language, version):
@@ -115,17 +142,8 @@ def on_path(name: re.Pattern[str]) -> Iterator[str]:
 
 
 def version_of(path: str, language: str) -> str | None:
-    """What the program says of itself, None if it doesn't work. Asked once as long as the file stays the same."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return _asked(path, language, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=1024)
-def _asked(path: str, language: str, *_: int) -> str | None:
-    said = _answer([path, *LANGUAGES[language].ask])
+    """What the program says of itself, None if it doesn't work."""
+    said = _answer(path, LANGUAGES[language].ask)
     return said if said is not None and _SAID.fullmatch(said) else None
 
 
@@ -133,15 +151,24 @@ def behind(path: str, language: str) -> str:
     """The program that a shim of a version manager starts; they all call their directory so. Any other one is itself."""
     if os.path.basename(os.path.dirname(path)) != "shims":
         return path
-    said = _answer([path, *LANGUAGES[language].where])
+    said = _answer(path, LANGUAGES[language].where)
     return said if said and os.access(said, os.X_OK) else path
 
 
-def _answer(argv: Sequence[str]) -> str | None:
+def _answer(path: str, arguments: Sequence[str]) -> str | None:
+    """What the program prints. Asked once as long as the file stays the same, and answers."""
     try:
-        ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        status = os.stat(path)
+        return _asked(path, arguments, status.st_mtime_ns, status.st_size)
+    except (OSError, subprocess.TimeoutExpired):  # not remembered: perhaps the machine is busy now
         return None
+
+
+@lru_cache(maxsize=1024)
+def _asked(path: str, arguments: Sequence[str], *_: int) -> str | None:
+    ended = subprocess.run(
+        [path, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False
+    )
     return ended.stdout.decode(errors="replace").strip() if ended.returncode == 0 else None
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from dagrun.plugins.operator import Command, Option, TaskContext
 
-from .exec_ import words_of
+from .exec_ import without_secrets, words_of
 from .scripts import Script, Secrets, command
 
 OF_CONTAINER = (
@@ -62,4 +62,6 @@ class Docker(Script):
             argv = ["/bin/sh", "-c", given]
         elif given is not None:
             argv = words_of(params, "command")
-        return command(task, params, argv, files={}, secrets=Secrets(task))._replace(image=image)
+        secrets = Secrets(task)
+        argv = without_secrets("command", argv, secrets)
+        return command(task, params, argv, files={}, secrets=secrets)._replace(image=image)

@@ -36,14 +36,20 @@ class Exec(Script):
     def run(self, task: TaskContext) -> Command:
         params = task.params.with_defaults(*self.namespaces)
         secrets = Secrets(task)
-        argv = [secrets.fill(word) for word in words_of(params, "_command")]
-        if secrets.values:
-            raise TaskFailed(
-                "exec>: a secret can't stand in an argument, where everybody can read it; hand it on with _env, or by a file",
-                "bad_option",
-                "config",
-            )
+        argv = without_secrets("exec>", words_of(params, "_command"), secrets)
         return command(task, params, argv, files={}, secrets=secrets)
+
+
+def without_secrets(what: str, words: list[str], secrets: Secrets) -> list[str]:
+    """The words. Raises TaskFailed when one asks for a secret."""
+    argv = [secrets.fill(word) for word in words]
+    if secrets.values:
+        raise TaskFailed(
+            f"{what}: a secret can't stand in an argument, where everybody can read it; hand it on with _env, or by a file",
+            "bad_option",
+            "config",
+        )
+    return argv
 
 
 def words_of(params: Params, key: str) -> list[str]:

@@ -36,7 +36,7 @@ def python(task: TaskContext, params: Params) -> Words:
         return [virtual_environment(task, text.removeprefix("venv:"))]
     if text.startswith("uv:"):
         return uv(task, text.removeprefix("uv:"))
-    return [versioned("python", text)]
+    return [on_machine("python", text)]
 
 
 def ruby(task: TaskContext, params: Params) -> Words:  # noqa: ARG001
@@ -55,7 +55,7 @@ def plain(params: Params, language: str) -> Words:
         return [*chosen]
     if docker_options(params) is not None:
         return [of_image(language, chosen[0]) if chosen else language]
-    return [versioned(language, chosen[0]) if chosen else language]
+    return [on_machine(language, chosen[0]) if chosen else language]
 
 
 def files(words: Sequence[str | TryFile]) -> dict[str, str]:
@@ -88,7 +88,11 @@ def default_python(task: TaskContext) -> str:
 
 
 def virtual_environment(task: TaskContext, directory: str) -> str:
-    found = task.find(f"{directory.rstrip('/')}/bin/python")
+    if not directory:
+        raise TaskFailed(
+            "python: venv: needs the directory of an environment, like venv:envs/etl", "bad_option", "config"
+        )
+    found = task.find(f"{os.path.expanduser(directory).rstrip('/')}/bin/python")
     if not found:
         raise TaskFailed(
             f"python: there is no virtual environment {directory} in the project; "
@@ -101,6 +105,8 @@ def virtual_environment(task: TaskContext, directory: str) -> str:
 
 def uv(task: TaskContext, requirements: str) -> Words:
     """By way of a file that makes the environment, where it isn't there yet: in the task's own process and log."""
+    if not requirements:
+        raise TaskFailed("python: uv: needs a file of requirements, like uv:requirements.txt", "bad_option", "config")
     program = task.find("uv")
     if not program:
         raise TaskFailed(
@@ -111,25 +117,17 @@ def uv(task: TaskContext, requirements: str) -> Words:
     path = os.path.relpath(requirements, task.workdir or ".")
     task.read(path)  # fails the task when it isn't there, with a better message than that of uv
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dagrun", "python")
-    return [sys.executable, TryFile(ENVIRONMENT_FILE), program, sys.executable, cache, path]
+    return [sys.executable, TryFile(ENVIRONMENT_FILE), program, cache, path]
 
 
-def versioned(language: str, text: str) -> str:
-    """A version as a program of that version; anything else is the program itself."""
-    if not programs.VERSION.match(text):
-        return text
-    found = programs.find(language, text)
-    if not found:
-        raise TaskFailed(missing(language, text), "bad_option", "config")
+def on_machine(language: str, text: str) -> str:
+    """The program that is named so. Raises TaskFailed when it isn't there."""
+    found = programs.named(language, text)
+    if isinstance(found, programs.Missing):
+        raise TaskFailed(
+            f"{language}: there is no {found.what} on this machine; {found.remedy}", "bad_option", "config"
+        )
     return found
-
-
-def missing(language: str, version: str) -> str:
-    hint = f"; install it, for example with  uv python install {version}" if language == "python" else ""
-    return (
-        f"{language}: there is no {language} {version} on this machine{hint}, or name the path of one; "
-        "dagrun doctor lists those that are there"
-    )
 
 
 def of_image(language: str, text: str) -> str:

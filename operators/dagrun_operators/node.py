@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container, Mapping
 from typing import Any, ClassVar
@@ -38,20 +39,16 @@ class Node(Script):
     def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002
         """The file that is called; not what it imports."""
         try:
-            file = target(str(command or ""))[0]
+            file = os.path.normpath(target(str(command or ""))[0])
         except TaskFailed:
             return []
-        return [
-            file
-            for file in ([file] if file.endswith(ENDINGS) else [file + ending for ending in ENDINGS])
-            if file in project
-        ]
+        names = [file] if file.endswith(ENDINGS) else [file + ending for ending in ENDINGS]
+        return [name for name in names if name in project]
 
     def run(self, task: TaskContext) -> Command:
         params = task.params.with_defaults(*self.namespaces)
         file, function = target(params.text("_command"))
-        called = f"{found(task, file)}#{function or ''}"
-        arguments, files = program(params, called, "runner.mjs")
+        arguments, files = program(params, f"{file}#{function or ''}", "runner.mjs")
         return command(task, params, [*node(task, params), *arguments], files=files, secrets=Secrets(task))
 
     def ended(self, task: TaskContext, end: Ended) -> Succeeded:
@@ -68,17 +65,3 @@ def target(text: str) -> tuple[str, str | None]:
             "config",
         )
     return match[1], match["function"]
-
-
-def found(task: TaskContext, file: str) -> str:
-    """The file, with the ending that it has. Raises TaskFailed when it isn't there."""
-    names = [file] if file.endswith(ENDINGS) else [file + ending for ending in ENDINGS]
-    for name in names[:-1]:
-        try:
-            task.read(name)
-            return name
-        except TaskFailed as problem:
-            if problem.kind != "file_not_found":
-                raise
-    task.read(names[-1])
-    return names[-1]

@@ -121,6 +121,7 @@ def command(
 ) -> Command:
     """The command of a script operator. `_env` wins over `environment`, the contract over both."""
     own = own_environment(task, secrets)
+    exit_codes(params)  # a slip in it is to be told before anything has run
     return Command(
         argv=argv,
         environment={**(environment or {}), **own, **CONTRACT},

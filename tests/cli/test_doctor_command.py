@@ -75,6 +75,10 @@ def test_a_version_that_is_a_number_is_told_before_anything_runs(site: Site):
     assert "own.dig:1:" in printed
 
 
+def test_a_directory_that_is_not_there_is_told(site: Site):
+    assert "directory not found: /no/such" in site.call("doctor", "--project", "/no/such", code=3)
+
+
 def test_a_program_that_is_not_there_is_missing(site: Site):
     site.write({"w.dig": "+a: {rb>: A.b, require: c}\n+b: {py>: t.f, python: 'uv:req.txt'}\n+c: {node>: a.js}\n"})
     assert sorted(missing(site, 1)["w.dig"]) == ["node", "ruby", "uv"]
@@ -95,3 +99,45 @@ def test_check_refuses_a_version_that_is_not_there(site: Site):
     assert "there is no python 3.99 on this machine" in printed
     site.write({"w.dig": '+a: {py>: t.f, python: "3.99", _docker: python}\n+b: {sh>: x, python: "3.99"}\n'})
     site.call("check", "w.dig")
+
+
+def test_check_looks_at_each_way_of_naming_an_interpreter(site: Site):
+    site.write(
+        {
+            "w.dig": "+a: {py>: t.f, python: 'venv:envs/x'}\n+b: {rb>: A.b, ruby: /nowhere/ruby}\n"
+            "+c: {node>: a.js, node: node --inspect}\n+d: {py>: t.f, python: '${x}'}\n"
+        }
+    )
+    printed = site.call("check", "w.dig", code=2)
+    assert (
+        "+w+a: there is no virtual environment envs/x on this machine\n  make it with  python3 -m venv envs/x"
+        in printed
+    )
+    assert "+w+b: there is no program /nowhere/ruby on this machine" in printed
+    assert "one with arguments is a list: [node, --inspect]" in printed
+    assert "+w+d" not in printed
+    assert missing(site, 1)["w.dig"] == [
+        "virtual environment envs/x",
+        "program /nowhere/ruby",
+        "program 'node --inspect'",
+    ]
+
+
+def test_tasks_below_tasks_are_looked_at(site: Site):
+    """Those of loops, checks and handlers; in a container, too."""
+    task = '{+x: {py>: t.f, python: "3.99"}}'
+    site.write(
+        {
+            "w.dig": f"+a: {{loop>: 2, _do: {task}}}\n",
+            "c.dig": f"+a: {{sh>: x, _check: {task}}}\n",
+            "e.dig": f"_error: {task}\n+a: {{sh>: x}}\n",
+            "f.dig": f"_export: {{docker: {{image: x}}}}\n+a: {{loop>: 2, _do: {task}}}\n",
+        }
+    )
+    found = missing(site, 1)
+    assert found == {
+        "c.dig": ["python 3.99"],
+        "e.dig": ["python 3.99"],
+        "f.dig": ["docker engine"],
+        "w.dig": ["python 3.99"],
+    }

@@ -37,6 +37,43 @@ def refused(definition: dict[str, Any] | str) -> WorkflowError:
     return caught.value
 
 
+# -- who asks for files
+
+
+USES = {"sh>": 'cat ${+a.file("x")}'}
+TAKES = {"sh>": "x", "_inputs": {"+a": "in"}}
+
+
+@pytest.mark.parametrize("asking", [USES, TAKES])
+def test_who_generates_tasks_waits_for_the_files_that_they_ask_for(asking):
+    for generator in (
+        {"loop>": 2, "_do": {"+one": asking}},
+        {"if>": "true", "_else_do": {"+g": {"+one": asking}}},
+        {"loop>": 2, "_do": {"+one": {"loop>": 2, "_do": {"+two": asking}}}},
+    ):
+        assert needed({"_parallel": True, "+a": OK, "+all": generator}, "+all") == ["+a"]
+
+
+@pytest.mark.parametrize("asking", [USES, TAKES])
+def test_files_of_tasks_that_are_generated_with_them_are_not_meant(asking):
+    generator = {"loop>": 2, "_do": {"+g": {"+a": OK, "+b": asking}}}
+    assert needed({"_parallel": True, "+a": OK, "+all": generator}, "+all") == []
+
+
+def test_a_name_in_generated_tasks_that_leads_nowhere_is_left_to_them():
+    assert needed({"_parallel": True, "+all": {"loop>": 2, "_do": {"+one": USES}}}, "+all") == []
+
+
+def test_a_group_waits_for_the_files_that_its_variables_name():
+    group = {"_export": {"path": '${+a.file("x")}'}, "+b": OK}
+    assert needed({"_parallel": True, "+a": OK, "+g": group}, "+g") == ["+a"]
+
+
+def test_variables_of_a_group_can_t_name_files_of_a_task_in_it():
+    caught = refused({"_export": {"path": '${+a.file("x")}'}, "+a": OK})
+    assert caught.kind == "unknown_dependency"
+
+
 # -- whom a name means
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dagrun.engine.workspace import Workspaces, inside, remove_tree, sweep_work
+from dagrun.engine.workspace import FILES, Workspaces, inside, remove_tree, sweep_work
 from dagrun.errors import TaskFailed
 from dagrun.project.archive import snapshot
 
@@ -220,6 +220,32 @@ class TestShared:
         os.rename(f"{objects}.away", objects)
         workspace = workspaces.open("shared", 1, 5, "1.6.2", manifest)
         assert text_of(f"{workspace.project}/sub/data.txt") == "data"
+
+
+class TestAgain:
+    """A directory in which nothing was changed serves the next try."""
+
+    def test_files_of_other_tasks_are_taken_out_of_it(self, workspaces, manifest):
+        first = workspaces.open("own", 1, 0, "1.2.1", manifest)
+        put(f"{first.io}/{FILES}/1/d/x")
+        first.give_back(set())
+        second = workspaces.open("own", 1, 0, "1.3.1", manifest)
+        assert second is first
+        assert os.listdir(second.io) == ["tmp"]
+
+    @pytest.mark.parametrize("name", [FILES, "other"])
+    def test_a_link_is_not_followed(self, workspaces, manifest, tmp_path, name):
+        put(str(tmp_path / "precious" / "file"), "gold")
+        workspace = workspaces.open("own", 1, 0, "1.2.1", manifest)
+        os.symlink(tmp_path / "precious", f"{workspace.io}/{name}")
+        workspace.give_back(set())
+        assert text_of(str(tmp_path / "precious" / "file")) == "gold"
+
+    def test_what_a_task_made_there_is_removed_with_it(self, workspaces, manifest):
+        workspace = workspaces.open("own", 1, 0, "1.2.1", manifest)
+        put(f"{workspace.io}/other/x")
+        workspace.give_back(set())
+        assert os.listdir(workspaces.work) == []
 
 
 class TestProject:

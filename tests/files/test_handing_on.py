@@ -102,6 +102,52 @@ def test_generated_tasks_ask_for_files_of_tasks_outside(site: Site):
     assert printed.count("made\n") == 4
 
 
+def test_a_full_name_is_a_name_of_a_task(site: Site):
+    printed = ran(
+        site,
+        """
++g:
+  +make: {sh>: "echo made >x", _outputs: [x]}
++h:
+  +use: {sh>: 'cat in/x ${+w+g+make.file("x")} ${+w/g/make.file("x")}', _inputs: {+w+g+make: in}}
+""",
+    )
+    assert printed.count("made\n") == 3
+
+
+def test_who_generates_tasks_waits_for_the_files_that_they_ask_for(site: Site):
+    printed = ran(
+        site,
+        """
+_parallel: true
++all:
+  loop>: 2
+  _do:
+    +one: {sh>: 'cat ${+make.file("x")} in/x', _inputs: {+make: in}}
++g:
+  _export: {path: '${+make.file("x")}'}
+  +two: {sh>: 'cat $path'}
++make: {sh>: "sleep 0.2; echo made >x", _outputs: x}
+""",
+    )
+    assert printed.count("made\n") == 5
+
+
+def test_who_has_to_wait_is_told_where_the_file_does_not_tell_it(site: Site):
+    (site.directory / "sub").mkdir()
+    site.write({"sub/called.dig": "+one: {sh>: 'cat in/x', _inputs: {+make: in}}\n"})
+    ran(
+        site,
+        """
+_parallel: true
++make: {sh>: "sleep 0.2; echo made >x", _outputs: x}
++all: {call>: sub/called}
+""",
+        code=1,
+    )
+    assert "let +w+all wait for it, with _needs: [+make]" in error(site, "+w+all^sub+one")["message"]
+
+
 def test_a_check_sees_the_files_of_its_own_task(site: Site):
     printed = ran(
         site,
@@ -281,6 +327,9 @@ def test_the_setting_names_another_folder(site: Site):
     settings.write_text('[files]\nstore = "relative/path"\n')
     ran(site, chain("true"), code=1)
     assert "files.store in the settings" in error(site, "+w+extract")["message"]
+    settings.write_text('[files]\nstore = "s3://"\n')
+    ran(site, chain("true"), code=1)
+    assert "names no bucket; write s3://bucket/prefix" in error(site, "+w+extract")["message"]
     settings.write_text('[files]\nstore = "ftq://nowhere/x"\n')
     ran(site, chain("true"), code=1)
     assert "ftq" in error(site, "+w+extract")["message"]

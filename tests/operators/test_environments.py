@@ -71,6 +71,51 @@ def test_an_environment_is_made_once_for_all_that_want_it(site: Site):
     assert "making an environment" not in site.call("run", "w.dig", "--rerun")
 
 
+def test_another_one_is_made_when_what_it_is_made_from_changes(site: Site):
+    """A file that is included, and a package that lies in the project."""
+    task = "def f():\n    try:\n        import harbour\n        print('ships', harbour.ships)\n    except ImportError:\n        print('none')\n"
+    files = {"t.py": task, "w.dig": "+a: {py>: t.f, python: 'uv:req/all.txt'}\n"}
+    (site.directory / "req").mkdir()
+    (site.directory / "req" / "all.txt").write_text("# all\n-r more.txt\n-c=none.txt\n")
+    (site.directory / "req" / "none.txt").write_text("")
+    (site.directory / "req" / "more.txt").write_text("-r all.txt\n")
+    site.write(files)
+    assert "none\n" in site.call("run", "w.dig")
+    (site.directory / "req" / "more.txt").write_text("./package\n")
+    (site.place / "package").rename(site.directory / "package")
+    assert "ships 3\n" in site.call("run", "w.dig", "--rerun")
+    (site.directory / "package" / "back.py").write_text(BACKEND.replace("ships = 3", "ships = 4"))
+    assert "ships 4\n" in site.call("run", "w.dig", "--rerun")
+    assert len(caches(site)) == 3
+
+
+def test_one_that_lost_its_interpreter_is_made_anew(site: Site):
+    site.write({"req.txt": f"{site.place}/package\n", "t.py": TASK, "w.dig": "+a: {py>: t.f, python: 'uv:req.txt'}\n"})
+    site.call("run", "w.dig")
+    for path in (site.place / "home" / ".cache" / "dagrun" / "python").glob("*/bin/python*"):
+        path.unlink()
+    assert "making an environment" in site.call("run", "w.dig", "--rerun")
+
+
+@pytest.mark.parametrize(
+    ("requirements", "words"),
+    [
+        ("-e ./package\n", "write the path without -e"),
+        ("-r nowhere.txt\n", "nowhere.txt can't be read: No such file or directory"),
+    ],
+)
+def test_requirements_that_can_not_work_are_told(site: Site, requirements: str, words: str):
+    site.write({"req.txt": requirements, "t.py": TASK, "w.dig": "+a: {py>: t.f, python: 'uv:req.txt'}\n"})
+    assert words in site.call("run", "w.dig", code=1)
+    assert caches(site) == []
+
+
+def test_a_cache_that_can_not_be_written_to_is_told(site: Site):
+    site.more_environment["XDG_CACHE_HOME"] = f"{site.log}"  # a file
+    site.write({"req.txt": "", "t.py": TASK, "w.dig": "+a: {py>: t.f, python: 'uv:req.txt'}\n"})
+    assert "let XDG_CACHE_HOME name a directory" in site.call("run", "w.dig", code=1)
+
+
 def test_one_that_can_not_be_made_is_told_and_leaves_nothing(site: Site):
     site.write(
         {"req.txt": "no-such-package-anywhere==1\n", "t.py": TASK, "w.dig": "+a: {py>: t.f, python: 'uv:req.txt'}\n"}

@@ -54,6 +54,9 @@ def test_a_secret_never_stands_in_an_argument(fails):
     task = context({"_command": ["curl", "${secret:token}"]}, secrets={"token": "x"})
     with fails("bad_option"):
         Exec().run(task)
+    task = context({"_command": "img", "command": "curl ${secret:token}"}, secrets={"token": "x"})
+    with fails("bad_option"):
+        Docker().run(task)
 
 
 def test_parameters_are_not_in_the_environment():
@@ -106,9 +109,10 @@ def test_retry_keeps_to_the_task_s_own_limit(site: Site):
     assert site.rows()["+w+a"]["tries"] == 2
 
 
-@pytest.mark.parametrize("codes", ["{0: skip}", "{300: skip}", "{7: what}", "{x: skip}"])
-def test_a_code_that_means_nothing_is_told(site: Site, codes: str):
-    assert "_exit_codes" in ran(site, f"+a: {{sh>: 'exit 7', _exit_codes: {codes}}}", code=1)
+@pytest.mark.parametrize("codes", ["{0: skip}", "{300: skip}", "{7: what}", "{x: skip}", "[7]"])
+def test_a_code_that_means_nothing_is_told_before_anything_runs(site: Site, codes: str):
+    assert "_exit_codes" in ran(site, f"+a: {{sh>: 'touch $PLACE/ran; exit 7', _exit_codes: {codes}}}", code=1)
+    assert not (site.place / "ran").exists()
 
 
 def test_docker_runs_the_image_s_own_command_or_another():

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from dagrun.plugins import programs
 from dagrun.plugins.testing import context
 from dagrun_operators.interpreter import node, python, ruby
 
@@ -75,6 +76,14 @@ def test_a_version_that_is_not_there_is_told(machine, fails):
     assert "dagrun doctor" in caught.value.message
 
 
+def test_a_program_that_did_not_answer_in_time_is_asked_again(machine, tmp_path):
+    real = machine("bin/python3.12", "[ -e $HOME/busy ] && exec /bin/sleep 60; echo 3.12.1")
+    (tmp_path / "busy").touch()
+    assert programs.find("python", "3.12") is None
+    (tmp_path / "busy").unlink()
+    assert programs.find("python", "3.12") == real
+
+
 def test_another_language_by_version(machine, fails):
     node20 = machine(".nvm/versions/node/v20.1.0/bin/node", "echo 20.1.0")
     machine("bin/node", "echo 18.2.0")
@@ -90,7 +99,9 @@ def test_another_language_by_version(machine, fails):
     ("value", "argv"),
     [
         ("python3", ["python3"]),
-        ("/opt/python", ["/opt/python"]),
+        ("/bin/sh", ["/bin/sh"]),
+        ("bin/python", ["bin/python"]),
+        ("./my bin/python", ["./my bin/python"]),
         (["python3", "-B"], ["python3", "-B"]),
         (["python3"], ["python3"]),
         ("venv:envs/a", ["/project/envs/a/bin/python"]),
@@ -100,6 +111,12 @@ def test_another_language_by_version(machine, fails):
 def test_a_choice(value, argv):
     programs = {"envs/a/bin/python": "/project/envs/a/bin/python", VENV: "never"}
     assert chosen({"python": value}, programs=programs, workdir="sub") == argv
+
+
+def test_a_path_may_begin_at_home(machine, tmp_path):
+    real = machine("my envs/a/bin/python", "echo 3.12.1")
+    assert chosen({"python": "~/my envs/a/bin/python"}) == [real]
+    assert chosen({"python": "venv:~/my envs/a/"}, programs={real: real}) == [real]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +143,26 @@ def test_an_environment_of_the_host_is_refused_in_a_container(fails):
 def test_a_choice_that_leads_nowhere(value, kind, fails):
     with fails(kind):
         chosen({"python": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("3.x", 'a version is written in numbers, like "3.12"'),
+        (">=3.11", 'a version is written in numbers, like "3.12"'),
+        ("python3 -B", "one with arguments is a list: [python3, -B]"),
+        ("/bin/sh -e", "one with arguments is a list: [/bin/sh, -e]"),
+        ("/nowhere/python", "there is no program /nowhere/python on this machine"),
+        ("~/nowhere", "nowhere on this machine"),
+        ("/", "there is no program / on this machine"),
+        ("venv:", "like venv:envs/etl"),
+        ("uv:", "like uv:requirements.txt"),
+    ],
+)
+def test_a_choice_that_is_a_slip_is_told(value, words, fails):
+    with fails("bad_option") as caught:
+        chosen({"python": value})
+    assert words in caught.value.message
 
 
 def test_uv_needs_the_file_of_requirements(fails):

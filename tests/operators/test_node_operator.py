@@ -19,6 +19,7 @@ exports.nan = () => ({ x: NaN });
 exports.exits = ({ code }) => { dagrun.store({ total: 7 }); process.exit(code); };
 exports.waits = () => new Promise(() => {});
 exports.late = () => { setTimeout(() => { throw new RangeError('too late'); }, 1); };
+exports.odd = () => { throw Object.create(null); };
 """
 
 
@@ -88,6 +89,11 @@ def test_a_file_alone_has_the_contract(site: Site):
     assert "is 6\n" in ran(site, "+a: {node>: s.js, n: 3}\n+b: {echo>: 'is ${twice}'}\n", s_js=script)
 
 
+def test_a_file_that_another_task_made_is_called(site: Site):
+    text = "+a: {sh>: 'mv lib.js made.js'}\n+b: {node>: made.js:count, n: 1}\n+c: {echo>: 'total ${total}'}\n"
+    assert "total 2\n" in ran(site, f"_workspace: shared\n{text}")
+
+
 @pytest.mark.parametrize(
     ("called", "words"),
     [
@@ -95,7 +101,9 @@ def test_a_file_alone_has_the_contract(site: Site):
         ("lib.js:cuont", "no function cuont is exported; there are: count,"),
         ("lib.js:bad", "takes a map"),
         ("lib.js:nan", "NaN is not a JSON value"),
-        ("nowhere.js:f", "File not found: nowhere.js"),
+        ("lib.js:odd", "Object: null prototype"),
+        ("nowhere.js:f", "File not found: nowhere.js (in the working directory)"),
+        ("nowhere.f", "File not found: nowhere.js, or nowhere.mjs, or nowhere.cjs"),
         ("what is this", "names no file of JavaScript"),
     ],
 )

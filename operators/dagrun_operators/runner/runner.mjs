@@ -1,14 +1,15 @@
 // Call one exported function as a task: `runner.mjs FILE#FUNCTION input.json output.json`, or run FILE alone.
 //
 // One file with nothing but Node's own modules, Node 18 or later: it is copied beside its input and run in the working directory of
-// the task. It imports FILE, an ES module or a CommonJS one, calls the function with the variables, awaits it, and writes in one piece
-// what it returned, stored and exported, or its error.
+// the task. It imports FILE, an ES module or a CommonJS one, whose ending may be left out, calls the function with the variables,
+// awaits it, and writes in one piece what it returned, stored and exported, or its error.
 //
 // User code sees globalThis.dagrun: params, store(map), exports(map), addSubtask(map).
 
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { inspect } from 'node:util';
 
 const [called, input, output] = process.argv.slice(2);
 const { params } = JSON.parse(readFileSync(input, 'utf8'));
@@ -41,6 +42,13 @@ function write(content) {
   renameSync(`${output}.part`, output);
 }
 
+function located(file) {
+  const names = /\.[mc]?js$/.test(file) ? [file] : ['.js', '.mjs', '.cjs'].map((ending) => file + ending);
+  const found = names.find((name) => existsSync(name));
+  if (!found) throw new Error(`File not found: ${names.join(', or ')} (in the working directory)`);
+  return pathToFileURL(resolve(found)).href;
+}
+
 function find(module, name) {
   for (const place of [module, module.default]) {
     if (place && typeof place[name] === 'function') return place[name].bind(place);
@@ -50,7 +58,7 @@ function find(module, name) {
 }
 
 function told(error) {
-  const own = error instanceof Error ? error : new Error(String(error));
+  const own = error instanceof Error ? error : new Error(typeof error === 'string' ? error : inspect(error));
   const frames = (own.stack || '').split('\n').filter((line) => /^\s+at /.test(line) && !line.includes('runner.mjs') && !line.includes('node:internal'));
   return { class: own.constructor.name, message: own.message, backtrace: frames.map((line) => `${line}\n`) };
 }
@@ -68,7 +76,7 @@ function ended(code, message) {
 try {
   const end = called.lastIndexOf('#');
   const [file, name] = [called.slice(0, end), called.slice(end + 1)];
-  const module = await import(pathToFileURL(resolve(file)).href);
+  const module = await import(located(file));
   if (name) {
     const returned = await find(module, name)(params);
     if (returned !== undefined && returned !== null) dagrun.store(returned);
