@@ -97,7 +97,7 @@ def _start(top: Path, host: str) -> str:
         server = subprocess.Popen(
             [
                 "dockerd", "--data-root", f"{top}/data", "--exec-root", f"{top}/exec", "--pidfile", f"{top}/pid",
-                "-H", host, "-H", f"tcp://{address}", "--iptables=false", "--bridge=none", "--storage-driver=vfs",
+                "-H", host, "-H", f"tcp://{address}", "--iptables=false", "--bridge=none",
             ],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
