@@ -71,6 +71,14 @@ def test_a_connection_that_breaks_again_and_again_costs_no_output(yard: Yard, wi
     assert yard.is_clean()
 
 
+def test_output_that_breaks_off_is_read_again(yard: Yard, wire: Wire):
+    yard.tasks(f"+a:\n  do: {SAY.format('before')}; {SAY.format('after')}; printf end")
+    wire.loses, wire.spares = b"follow=0", 30_000
+    yard.end(yard.run(), 0)
+    assert wire.loses is None
+    assert log_of(yard) == WHOLE
+
+
 def test_a_command_is_not_started_again_when_the_answer_to_its_start_is_lost(yard: Yard, wire: Wire):
     wire.loses = b"/start"
     yard.tasks("+a:\n  do: begin a; echo once; finish")

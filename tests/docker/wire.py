@@ -4,10 +4,12 @@ with Wire(target, place) as wire:   `wire.host` is the address of this end: unix
     wire.cut()                      nobody is there any more, and what was under way breaks off
     wire.silence()                  all is accepted, and nothing gets through, until `join`
     wire.loses = b"/start"          the answer to the next request with these bytes never comes: the connection breaks off
+    wire.spares = 1000              … after so many bytes of it
 """
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from contextlib import suppress
@@ -27,6 +29,7 @@ class Wire:
         self.doorkeeper = threading.Thread()
         self.port = 0
         self.loses: bytes | None = None
+        self.spares = 0
         self.accepted = threading.Semaphore(0)
 
     def __enter__(self) -> Wire:
@@ -102,17 +105,19 @@ class Wire:
         answers: bool = False,
     ) -> None:
         with suppress(OSError):  # the other direction has broken off
-            source.settimeout(LOOK_AGAIN_SECONDS)
             while not broken.is_set():
-                try:
-                    data = source.recv(CHUNK_BYTES)
-                except TimeoutError:
+                if not select.select([source], [], [], LOOK_AGAIN_SECONDS)[0]:
                     continue
+                data = source.recv(CHUNK_BYTES)
                 while not self.open.wait(LOOK_AGAIN_SECONDS):
                     if broken.is_set():
                         return self.part(source, target)
                 if answers and losing.is_set():
-                    return self.part(source, target)
+                    data, self.spares = data[: self.spares], self.spares - len(data)
+                    target.sendall(data)
+                    if self.spares <= 0:
+                        return self.part(source, target)
+                    continue
                 if not answers and self.loses and self.loses in data:
                     self.loses = None
                     losing.set()

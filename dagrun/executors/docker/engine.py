@@ -130,7 +130,8 @@ class Engine:
     def output(self, name: str, *, follow: bool) -> Iterator[bytes]:
         """Both output streams from the beginning: what there is, or as they come until the container ends. Raises Gone."""
         with self.asking() as api:
-            yield from api.logs(name, stream=True, follow=follow)
+            # What the SDK wraps around its stream takes one that breaks off for one that ends.
+            yield from api.logs(name, stream=True, follow=follow)._stream
 
     def wait(self, name: str, seconds: float) -> bool:
         """Until it has ended, at most so long. Raises Gone."""
