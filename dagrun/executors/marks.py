@@ -54,22 +54,16 @@ def _end(wanted: Callable[[str], bool]) -> list[int]:
     send(found, signal.SIGTERM)
     wait_for_ends(found, _SWEEP_GRACE_SECONDS)
     for _ in range(_KILL_ROUNDS if found else 0):
-        found = marked(wanted)
+        found = []
+        for process in processes():
+            if process.mark is not None and wanted(process.mark):
+                send([process.pid], signal.SIGKILL)  # at once: it may be about to fork
+                found.append(process.pid)
         if not found:
             break
         everyone.update(found)
-        send(found, signal.SIGKILL)
         wait_for_ends(found, _LOOK_AGAIN_SECONDS)
     return sorted(everyone)
-
-
-def members(table: Iterable[Process], session: int | None, name: str) -> list[int]:
-    """The living processes of a try: those that carry its mark and those of its session (None: not known)."""
-    return [
-        process.pid
-        for process in table
-        if process.mark == name or (session is not None and process.session == session and is_alive(process.pid))
-    ]
 
 
 def marked(wanted: Callable[[str], bool]) -> list[int]:
@@ -77,11 +71,11 @@ def marked(wanted: Callable[[str], bool]) -> list[int]:
     return [process.pid for process in processes() if process.mark is not None and wanted(process.mark)]
 
 
-def processes() -> list[Process]:
-    """All processes but this one."""
+def processes() -> Iterator[Process]:
+    """All processes but this one, the newest ones first as far as their numbers tell, each read when it is asked for."""
     me = os.getpid()
     table = _table_of_proc() if _HAS_PROC else _table_of_ps()
-    return [process for process in table if process.pid != me]
+    return (process for process in table if process.pid != me)
 
 
 def send(pids: Iterable[int], number: int) -> list[int]:
@@ -157,7 +151,7 @@ def _table_of_proc() -> Iterator[Process]:
         if not new:
             return
         seen.update(new)
-        for name in new:
+        for name in sorted(new, key=int, reverse=True):
             pid = int(name)
             yield Process(pid, _session_of(pid), _mark_in(_read(f"/proc/{name}/environ")))
 

@@ -44,7 +44,12 @@ class _Ending:
     signal: int
     kill_at: float | None = None  # set by the first tick, which knows the time
     rounds: int = 0  # of KILL
-    hopeless: bool = False  # all that is left may not be signalled by us
+    found: int = 0  # in the newest round
+    refused: int = 0  # of those, may not be signalled by us
+
+    @property
+    def is_hopeless(self) -> bool:
+        return self.rounds >= _KILL_ROUNDS or 0 < self.found == self.refused
 
 
 @dataclass(slots=True)
@@ -113,14 +118,12 @@ class ProcessExecutor:
 
         `now` is monotonic time. Poll the stopped tries after each tick.
         """
-        table: list[marks.Process] = []  # read at most once a tick, however many tries are being ended
-        delays = []
-        for task in self._ending.values():
-            assert task.ending is not None
-            if (task.ending.kill_at is None or now >= task.ending.kill_at) and not table:
-                table = marks.processes()
-            delays.append(_carry_on(task, task.ending, now, table))
-        return min(delays, default=None)
+        due = [task for task in self._ending.values() if task.ending and _is_due(task.ending, now)]
+        for task in due:
+            _begin_round(task, now)
+        if due:
+            _signal_each(due)
+        return min((_pause(task, now) for task in self._ending.values()), default=None)
 
     def forget(self, handle: Mapping[str, Any]) -> None:
         """Nothing of an end is kept."""
@@ -134,7 +137,7 @@ class ProcessExecutor:
     def _is_over(self, task: _Running, ending: _Ending) -> bool:
         if not task.child.has_ended():
             return False
-        if ending.hopeless or ending.rounds >= _KILL_ROUNDS or not _survivors(task, marks.processes()):
+        if ending.is_hopeless or next(_members([task]), None) is None:
             return True
         self._hush(task)
         return False
@@ -216,35 +219,59 @@ def _cannot_run(launch: Launch, error: OSError) -> TaskFailed:
     return TaskFailed(text, "command_failed", "runtime")
 
 
-def _carry_on(task: _Running, ending: _Ending, now: float, table: Sequence[marks.Process]) -> float:
+def _is_due(ending: _Ending, now: float) -> bool:
+    return ending.kill_at is None or now >= ending.kill_at
+
+
+def _begin_round(task: _Running, now: float) -> None:
+    """The first one tells what the signal to the group didn't reach; those after the grace period kill."""
+    ending = task.ending
+    assert ending is not None
     if ending.kill_at is None:
         ending.kill_at = now + ending.grace
-        marks.send(_escaped(task, table), ending.signal)
     if now >= ending.kill_at:
-        _kill(task, ending, table)
+        ending.rounds += 1
+        ending.found = ending.refused = 0
+        _signal_group(task, signal.SIGKILL)
+
+
+def _signal_each(tasks: Sequence[_Running]) -> None:
+    """One look at the processes of the machine, however many tries are being ended. Each gets its signal as soon as it is
+    seen: one that forks, leaves its session and ends within milliseconds would be gone at the end of the look.
+    """
+    for task, process in _members(tasks):
+        ending = task.ending
+        assert ending is not None
+        if ending.rounds:
+            ending.found += 1
+            ending.refused += len(marks.send([process.pid], signal.SIGKILL))
+        elif marks.group_of(process.pid) != task.child.group:
+            marks.send([process.pid], ending.signal)
+
+
+def _members(tasks: Sequence[_Running]) -> Iterator[tuple[_Running, marks.Process]]:
+    """The living processes of these tries: those that carry a try's mark and those of its session."""
+    by_name = {task.name: task for task in tasks}
+    by_session = {task.child.group: task for task in tasks if task.child.group is not None}
+    for process in marks.processes():
+        task = by_name.get(process.mark or "")
+        if task is None and process.session in by_session and marks.is_alive(process.pid):
+            task = by_session[process.session]
+        if task is not None:
+            yield task, process
+
+
+def _pause(task: _Running, now: float) -> float:
+    """Until its next round."""
+    ending = task.ending
+    assert ending is not None and ending.kill_at is not None
+    if now >= ending.kill_at:
         return _HUNT_SECONDS
     left = ending.kill_at - now
     return min(left, _LOOK_AGAIN_SECONDS) if task.child.has_ended() else left
-
-
-def _kill(task: _Running, ending: _Ending, table: Sequence[marks.Process]) -> None:
-    _signal_group(task, signal.SIGKILL)
-    found = _survivors(task, table)
-    refused = marks.send(found, signal.SIGKILL)
-    ending.hopeless = bool(found) and len(refused) == len(found)
-    ending.rounds += 1
 
 
 def _signal_group(task: _Running, number: int) -> None:
     if task.child.group is not None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(task.child.group, number)
-
-
-def _survivors(task: _Running, table: Sequence[marks.Process]) -> list[int]:
-    return marks.members(table, task.child.group, task.name)
-
-
-def _escaped(task: _Running, table: Sequence[marks.Process]) -> list[int]:
-    """What the signal to the group didn't reach."""
-    return [pid for pid in _survivors(task, table) if marks.group_of(pid) != task.child.group]

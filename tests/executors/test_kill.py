@@ -111,7 +111,7 @@ def test_one_that_forks_while_it_is_hunted_is_caught(bench):
         "end = time.monotonic() + 20\n"
         "while time.monotonic() < end:\n    if os.fork():\n        time.sleep(0.005)\n        os._exit(0)\n    os.setsid()\n"
     )
-    handle = bench.start(f'{sys.executable} -c "{hydra}" & wait')
+    handle = bench.start(f'{sys.executable} -c "{hydra}" & sleep 20')
     bench.await_line("ready")
     stop(bench, handle, grace=0.1)
     assert bench.alive() == []

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,7 @@ def test_an_argument_with_a_nul_fails_the_task(bench):
 
 def test_peak_memory_and_time_are_measured(bench):
     script = "import time\nx = b'x' * (400 << 20)\nt = time.process_time()\nwhile time.process_time() - t < .2: pass"
+    Path("/proc/self/clear_refs").write_text("5")  # what this process needed for other tests is forgotten
     end = bench.run([sys.executable, "-c", script])
     assert 400 << 20 <= end.peak_memory < 600 << 20
     assert 0.2 <= end.cpu_seconds < 10
