@@ -51,17 +51,18 @@ def sweep_try(name: str) -> list[int]:
 def _end(wanted: Callable[[str], bool]) -> list[int]:
     found = marked(wanted)
     everyone = set(found)
-    send(found, signal.SIGTERM)
+    send(sorted(found), signal.SIGTERM)  # parents first, as a rule
     wait_for_ends(found, _SWEEP_GRACE_SECONDS)
     for _ in range(_KILL_ROUNDS if found else 0):
         found = []
         for process in processes():
             if process.mark is not None and wanted(process.mark):
-                send([process.pid], signal.SIGKILL)  # at once: it may be about to fork
+                freeze(process.pid)
                 found.append(process.pid)
         if not found:
             break
         everyone.update(found)
+        send(sorted(found), signal.SIGKILL)
         wait_for_ends(found, _LOOK_AGAIN_SECONDS)
     return sorted(everyone)
 
@@ -72,10 +73,19 @@ def marked(wanted: Callable[[str], bool]) -> list[int]:
 
 
 def processes() -> Iterator[Process]:
-    """All processes but this one, the newest ones first as far as their numbers tell, each read when it is asked for."""
+    """All processes but this one, each read when it is asked for; the newest ones first, as far as their numbers tell: those
+    that fork are seldom old.
+    """
     me = os.getpid()
     table = _table_of_proc() if _HAS_PROC else _table_of_ps()
     return (process for process in table if process.pid != me)
+
+
+def freeze(pid: int) -> bool:
+    """For those that are to be killed together, as soon as each is seen: none of them forks or goes on meanwhile, because
+    another one, which it waited for, has ended. Returns whether we may do it.
+    """
+    return not send([pid], signal.SIGSTOP)
 
 
 def send(pids: Iterable[int], number: int) -> list[int]:

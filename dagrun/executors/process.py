@@ -236,17 +236,21 @@ def _begin_round(task: _Running, now: float) -> None:
 
 
 def _signal_each(tasks: Sequence[_Running]) -> None:
-    """One look at the processes of the machine, however many tries are being ended. Each gets its signal as soon as it is
-    seen: one that forks, leaves its session and ends within milliseconds would be gone at the end of the look.
+    """One look at the processes of the machine, however many tries are being ended. What is to be killed stands still as
+    soon as it is seen: one that forks, leaves its session and ends within milliseconds would be gone at the end of the look.
     """
+    signals = []
     for task, process in _members(tasks):
         ending = task.ending
         assert ending is not None
         if ending.rounds:
             ending.found += 1
-            ending.refused += len(marks.send([process.pid], signal.SIGKILL))
+            ending.refused += not marks.freeze(process.pid)
+            signals.append((process.pid, int(signal.SIGKILL)))
         elif marks.group_of(process.pid) != task.child.group:
-            marks.send([process.pid], ending.signal)
+            signals.append((process.pid, ending.signal))
+    for pid, number in sorted(signals):  # parents first, as a rule
+        marks.send([pid], number)
 
 
 def _members(tasks: Sequence[_Running]) -> Iterator[tuple[_Running, marks.Process]]:

@@ -88,13 +88,13 @@ class TestTheKeeper:
     def test_keeps_no_descriptor(self, kept, state):
         kept.run("true", mask=["x"])
         keeper = the_keeper(state)
-        before = sorted(os.listdir(f"/proc/{keeper}/fd"))
+        before = len(os.listdir(f"/proc/{keeper}/fd"))
         for number in range(50):
             kept.run("true", mask=["x"] if number % 10 == 0 else [])
             with pytest.raises(TaskFailed):
                 kept.start(["no-such-program"])
         kept.executor.names()
-        await_true(lambda: sorted(os.listdir(f"/proc/{keeper}/fd")) == before)
+        await_true(lambda: len(os.listdir(f"/proc/{keeper}/fd")) <= before)
 
     def test_without_a_descriptor_left_refuses_and_goes_on(self, kept, state):
         kept.run("true")

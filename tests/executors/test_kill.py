@@ -117,6 +117,17 @@ def test_one_that_forks_while_it_is_hunted_is_caught(bench):
     assert bench.alive() == []
 
 
+def test_who_waits_for_one_that_is_killed_does_not_go_on(bench):
+    """Neither in its own session, nor in many others."""
+    escaped = "setsid sh -c 'trap : TERM; while :; do sleep 20 & wait; sleep 20; echo went on; done' &"
+    for _ in range(5):
+        handle = bench.start(f"{escaped * 10} trap : TERM; echo ready; sleep 20; sleep 20; sleep 20; echo went on")
+        bench.await_line("ready")
+        stop(bench, handle, grace=0.1)
+        assert bench.alive() == []
+        assert bench.log() == "ready\n"
+
+
 def test_processes_of_other_tries_live_on(bench):
     other = bench.start("sleep 20")
     stop(bench, bench.start("sleep 20"), grace=20)
