@@ -157,6 +157,7 @@ def test_an_attempt_that_was_killed_while_no_daemon_ran_ends_when_one_starts(sit
 @pytest.mark.parametrize("keeper_first", [False, True])
 def test_a_task_whose_keeper_died_too_is_lost_and_runs_again_alone(site, keeper_first):
     one_attempt(site, 'do: begin a; mkdir "$PLACE/first" && stubborn; finish')
+    site.told("hangs", "a")
     if keeper_first:
         os.kill(site.process.pid, signal.SIGSTOP)  # else it would see that the keeper is gone
         site.kill_keeper()
@@ -178,6 +179,7 @@ def test_a_task_whose_keeper_died_too_is_lost_and_runs_again_alone(site, keeper_
 
 def test_a_task_whose_keeper_died_under_a_living_daemon_runs_again_alone(site):
     one_attempt(site, 'do: begin a; mkdir "$PLACE/first" && stubborn; finish')
+    site.told("hangs", "a")
     no_more(site)
     site.kill_keeper()
     state, tries = first(site)
