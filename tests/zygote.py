@@ -1,21 +1,22 @@
 """The real `dagrun`, many times over, without loading it each time: a process that has it loaded forks for each call.
 
-    code, out, err = zygote.call(["run", "w.dig"], cwd=…, env=…)
+    ended = zygote.call(["run", "w.dig"], cwd=…, env=…)       its exit code and what it printed
+    process = zygote.start(["schedule"], cwd=…, env=…)         a Popen, at work
 
 What is forked is a process like any other: with a directory, an environment and descriptors of its own, and it ends as `dagrun`
-does. Half of the time of a short command is loading; the tests of start-up, of signals and of terminals start it anew.
+does. Half of the time of a short command is loading; the tests of start-up, of services and of terminals start it anew.
 """
 
 from __future__ import annotations
 
 import atexit
+import inspect
 import json
 import os
 import selectors
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 # Variables that the interpreter reads when it starts: where they differ, it has to start.
 OF_THE_START = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_PRELOAD", "COVERAGE_PROCESS_START")
 UTF8 = ("", "C.UTF-8", "en_US.UTF-8")
+HIGHEST_DESCRIPTOR = 1 << 10
 
 
 class Ended(NamedTuple):
@@ -34,36 +36,34 @@ class Ended(NamedTuple):
     err: str
 
 
+def start(
+    arguments: Sequence[str], *, env: Mapping[str, str], anew: bool = False, **options: Any
+) -> subprocess.Popen[Any]:
+    """`dagrun …`, at work; with the options of Popen. `anew`: loaded by itself."""
+    command = [sys.executable, "-m", "dagrun.cli", *arguments]
+    if anew or "preexec_fn" in options or not can_fork(env):
+        return subprocess.Popen(command, env=env, **options)
+    return Forked(command, env=env, **options)
+
+
 def call(
     arguments: Sequence[str],
     *,
-    cwd: str | Path,
-    env: Mapping[str, str],
     given: str = "",
     seconds: float = 60,
     merged: bool = False,
+    **options: Any,
 ) -> Ended:
     """What became of `dagrun …`. `merged`: both streams come as one, in `out`."""
-    if not can_fork(env):
-        return started(arguments, cwd=cwd, env=env, given=given, seconds=seconds, merged=merged)
-    out, out_end = os.pipe()
-    err, err_end = os.pipe()
-    stdin, stdin_end = os.pipe()
-    try:
-        os.write(stdin_end, given.encode())
-    finally:
-        os.close(stdin_end)
-    wire = _zygote()
-    request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "env": dict(env)}).encode()
-    ends = [stdin, out_end, out_end if merged else err_end]
-    socket.send_fds(wire, [len(request).to_bytes(4, "big")], ends)
-    wire.sendall(request)
-    for fd in {stdin, out_end, err_end}:
-        os.close(fd)
-    pid = int.from_bytes(_read(wire, 4), "big")
-    texts = collect({out: b"", err: b""}, pid, seconds)
-    code = int.from_bytes(_read(wire, 4), "big", signed=True)
-    return Ended(code, texts[out].decode(errors="replace"), texts[err].decode(errors="replace"))
+    pipe = subprocess.PIPE
+    streams = {"stdin": pipe, "stdout": pipe, "stderr": subprocess.STDOUT if merged else pipe}
+    with start(arguments, **streams, **options) as process:
+        try:
+            out, err = process.communicate(given.encode(), timeout=seconds)
+        except BaseException:
+            process.kill()
+            raise
+    return Ended(process.returncode, out.decode(errors="replace"), (err or b"").decode(errors="replace"))
 
 
 def can_fork(env: Mapping[str, str]) -> bool:
@@ -72,43 +72,45 @@ def can_fork(env: Mapping[str, str]) -> bool:
     return all(env.get(name, "") == os.environ.get(name, "") or env.get(name, "") in UTF8 for name in OF_THE_START)
 
 
-def started(
-    arguments: Sequence[str],
-    *,
-    cwd: str | Path,
-    env: Mapping[str, str],
-    given: str = "",
-    seconds: float = 60,
-    merged: bool = False,
-) -> Ended:
-    """The same, by a process that is started anew."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dagrun.cli", *arguments], cwd=cwd, env=env, input=given, text=True, timeout=seconds, check=False,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT if merged else subprocess.PIPE,
-    )  # fmt: skip
-    return Ended(done.returncode, done.stdout, done.stderr or "")
+class Forked(subprocess.Popen[Any]):
+    """Started by the process that forks, which also tells its end."""
 
+    def _execute_child(self, *given: Any) -> None:
+        options = inspect.signature(subprocess.Popen._execute_child).bind(self, *given).arguments
+        report, told = socket.socketpair()
+        ends = {number: options[name] for number, name in enumerate(("p2cread", "c2pwrite", "errwrite"))}
+        request = {
+            "arguments": options["args"][3:],
+            "cwd": os.fspath(options["cwd"] or "."),
+            "env": dict(options["env"]),
+            "streams": [number for number, fd in ends.items() if fd != -1],
+        }
+        data = json.dumps(request).encode()
+        wire = _zygote()
+        fds = [told.fileno(), *(fd for fd in ends.values() if fd != -1)]
+        socket.send_fds(wire, [len(data).to_bytes(4, "big")], fds)
+        wire.sendall(data)
+        told.close()
+        self._report = report
+        self.pid = int.from_bytes(_read(report, 4), "big")
+        self._child_created = True
+        names = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(options[name] for name in names))
 
-def collect(texts: dict[int, bytes], pid: int, seconds: float) -> dict[int, bytes]:
-    """Until nobody writes any more."""
-    deadline = time.monotonic() + seconds
-    with selectors.DefaultSelector() as selector:
-        for fd in texts:
-            selector.register(fd, selectors.EVENT_READ)
-        while selector.get_map():
-            for key, _ in selector.select(max(0.0, deadline - time.monotonic())):
-                chunk = os.read(key.fd, 1 << 16)
-                texts[key.fd] += chunk
-                if not chunk:
-                    selector.unregister(key.fd)
-                    os.close(key.fd)
-            if time.monotonic() > deadline:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, 9)
-                for fd in list(selector.get_map()):
-                    os.close(fd)
-                raise TimeoutError(f"dagrun did not end within {seconds} s: {texts}")
-    return texts
+    def _internal_poll(self, **_: Any) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self._wait(0)
+        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        if self.returncode is None:
+            self._report.settimeout(timeout)
+            try:
+                self.returncode = int.from_bytes(_read(self._report, 4), "big", signed=True)
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._report.close()
+        return self.returncode
 
 
 @cache
@@ -149,20 +151,35 @@ def main(fd: int) -> None:
         import_module(f"dagrun.cli.{command}")
     import_module("quickjs")
     wire = socket.socket(fileno=fd)
-    while True:
-        head, fds, _, _ = socket.recv_fds(wire, 4, 3)
-        if not head:
-            return
-        request = json.loads(_read(wire, int.from_bytes(head, "big")))
-        pid = os.fork()
-        if pid == 0:
-            wire.close()
-            become(request, fds)
-        for one in fds:
-            os.close(one)
-        wire.sendall(pid.to_bytes(4, "big"))
-        _, status = os.waitpid(pid, 0)
-        wire.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
+    with selectors.DefaultSelector() as selector:
+        selector.register(wire, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is not wire:
+                    selector.unregister(key.fd)
+                    bury(key.fd, *key.data)
+                    continue
+                head, fds, _, _ = socket.recv_fds(wire, 4, 4)
+                if not head:
+                    return
+                request = json.loads(_read(wire, int.from_bytes(head, "big")))
+                pid = os.fork()
+                if pid == 0:
+                    become(request, fds[1:])
+                for one in fds[1:]:
+                    os.close(one)
+                report = socket.socket(fileno=fds[0])
+                report.sendall(pid.to_bytes(4, "big"))
+                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, report))
+
+
+def bury(fd: int, pid: int, report: socket.socket) -> None:
+    """It is dead, which its starter hears, if that still lives."""
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    with suppress(OSError):
+        report.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
+    report.close()
 
 
 def become(request: Mapping[str, Any], fds: Sequence[int]) -> None:
@@ -171,9 +188,9 @@ def become(request: Mapping[str, Any], fds: Sequence[int]) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    for number, fd in enumerate(fds):
+    for number, fd in zip(request["streams"], fds, strict=True):
         os.dup2(fd, number)
-        os.close(fd)
+    os.closerange(3, HIGHEST_DESCRIPTOR)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)  # noqa: SIM115

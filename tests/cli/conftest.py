@@ -40,8 +40,7 @@ class Project:
         self, *arguments: str, code: int | None = 0, given: str = "", cwd: Path | None = None, anew: bool = False
     ) -> Ended:
         """What became of `dagrun …`; with `code` it must have ended so. `anew`: its own words are those of its process."""
-        call = zygote.started if anew else zygote.call
-        ended = call(arguments, cwd=cwd or self.directory, env=self.environment, given=given)
+        ended = zygote.call(arguments, cwd=cwd or self.directory, env=self.environment, given=given, anew=anew)
         assert code is None or ended.code == code, ended
         assert "Traceback" not in ended.err, ended.err
         return ended
@@ -50,7 +49,7 @@ class Project:
         return json.loads(self.run(*arguments, "--json").out)
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(self.command(*arguments), cwd=self.directory, env=self.environment, text=True, **more)
+        return zygote.start(arguments, cwd=self.directory, env=self.environment, text=True, **more)
 
     def ran(self) -> list[str]:
         """The lines that tasks appended to $OUTSIDE/ran, in order."""

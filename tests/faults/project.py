@@ -107,7 +107,7 @@ class Project:
             "text": True,
             **more,
         }
-        process = subprocess.Popen([DAGRUN, *words], **options)
+        process = zygote.start(words, **options)
         self.started.append(process)
         return process
 
