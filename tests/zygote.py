@@ -10,6 +10,7 @@ does. Half of the time of a short command is loading; the tests of start-up, of 
 from __future__ import annotations
 
 import atexit
+import gc
 import inspect
 import json
 import os
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 # Variables that the interpreter reads when it starts: where they differ, it has to start.
 OF_THE_START = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_PRELOAD", "COVERAGE_PROCESS_START")
 UTF8 = ("", "C.UTF-8", "en_US.UTF-8")
+# What dagrun loads when it needs it, and most tests do. All of it would make each fork slower.
+LATE = ("quickjs", "dagrun.store.sqlite", "dagrun.store.pruned", "dagrun.executors.docker.executor")
 HIGHEST_DESCRIPTOR = 1 << 10
 
 
@@ -143,13 +147,12 @@ def _read(wire: socket.socket, count: int) -> bytes:
 
 
 def main(fd: int) -> None:
-    from importlib import import_module
-
     from dagrun.cli import COMMANDS
 
-    for command in COMMANDS:
-        import_module(f"dagrun.cli.{command}")
-    import_module("quickjs")
+    for name in (*(f"dagrun.cli.{command}" for command in COMMANDS), *LATE):
+        import_module(name)
+    gc.collect()
+    gc.freeze()  # what is loaded stays shared with those that are forked
     wire = socket.socket(fileno=fd)
     with selectors.DefaultSelector() as selector:
         selector.register(wire, selectors.EVENT_READ)
