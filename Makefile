@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 # Many tests wait for processes, so that three workers a core finish first.
 WORKERS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
 
+PROPERTIES = $(shell grep -rl "import.*given" tests --include=*.py)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak check lint types floors format generate bench clean
 
@@ -25,12 +27,14 @@ setup: $(READY) ## make .venv, and a git hook that runs the quick checks
 demo: $(READY) ## run an example and show what came out
 	@$(BIN)/python examples/demo.py
 
+test: export DAGRUN_TEST_EFFORT ?= 0.4
 test: $(READY) ## run the tests (under 3 minutes on 2 cores)
 	@$(BIN)/python -m compileall -q dagrun operators  # hundreds of tests start the program, which must not compile itself
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak"
 
-soak: $(READY) ## run the slow tests
+soak: $(READY) ## run the slow tests, and the property tests with many examples
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m soak
+	DAGRUN_TEST_EFFORT=10 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not soak" -o timeout=1200 $(PROPERTIES)
 
 check: lint types floors test ## everything that CI runs
 

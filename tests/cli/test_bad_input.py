@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dagrun.core.compiler import compile_workflow
 from dagrun.core.yaml import load
 from dagrun.errors import UserError
+from tests.effort import examples
 
 OK = "+a:\n  echo>: x\n"
 DEEP = "".join(f"{' ' * depth}+a:\n" for depth in range(400)) + " " * 400 + "echo>: x\n"
@@ -88,7 +89,7 @@ def test_a_broken_file_is_refused_with_its_place_before_anything_runs(project, n
     assert not (project.directory / ".dagrun" / "state.db").exists() or project.json("attempts") == []
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(text=st.one_of(st.text(max_size=60), st.text(alphabet="+ab_>:-[]{}&*!|\n \t'\"#,1", max_size=60)))
 def test_any_text_compiles_or_is_refused(text):
     try:

@@ -14,6 +14,7 @@ from dagrun.core.yaml import load
 from dagrun.errors import PluginError
 from tests.core.simulate import text_of
 from tests.core.workflows import workflow
+from tests.effort import examples
 
 # Options of each known operator, and whether its own `_retry` works.
 KNOWN = {
@@ -226,7 +227,7 @@ def test_findings_stand_in_the_order_of_the_file():
     assert [task for _, _, task in findings(definition)] == ["+b", "+a", "+g", "+g+c"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(definition=workflow(fail_fast=True))
 def test_any_workflow_of_sh_that_compiles_has_no_errors(definition):
     assert [one for one in findings(definition) if one[0] == "error"] == []

@@ -14,6 +14,7 @@ from dagrun.core.yaml import load
 from dagrun.errors import WorkflowError
 from tests.core.simulate import text_of
 from tests.core.workflows import workflow
+from tests.effort import examples
 
 OK = {"sh>": "x"}
 NOWHERE = (None, None, None)
@@ -329,7 +330,7 @@ def test_a_pattern_names_what_stands_below_the_root_first():
     assert found.find("+c") == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(definition=workflow(fail_fast=True))
 def test_a_definition_survives_the_form_of_the_store(definition):
     for node in compiled(definition).nodes:
@@ -337,7 +338,7 @@ def test_a_definition_survives_the_form_of_the_store(definition):
         assert TaskSpec.from_json(kept) == node.spec
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(definition=workflow(fail_fast=True))
 def test_parents_and_upstreams_of_every_tree_make_sense(definition):
     nodes = compiled(definition).nodes

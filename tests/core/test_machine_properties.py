@@ -12,8 +12,9 @@ from dagrun.core.state import BLOCKED, DONE, FAILED, RUNNING, STOPPING, SUCCESS,
 from dagrun.core.tree import AT_WORK, Task, TaskTree
 from tests.core.simulate import Simulation, by_definition, counters, outcome, text_of, tree_of
 from tests.core.workflows import workflow
+from tests.effort import examples
 
-SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=examples(150), deadline=None, derandomize=True)
 CHOICES = st.lists(st.integers(0, 1_000), max_size=40)
 
 

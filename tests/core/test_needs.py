@@ -15,6 +15,7 @@ from dagrun.core.state import DONE
 from dagrun.core.yaml import load
 from dagrun.errors import WorkflowError
 from tests.core.simulate import ERROR, Simulation, by_definition, text_of, tree_of
+from tests.effort import examples
 
 OK = {"sh>": "x"}
 FAILS = {"sh>": "x", "says": "fail"}
@@ -199,7 +200,7 @@ def test_edges_between_groups_in_both_directions_are_no_cycle_if_the_tasks_have_
     assert ran(definition).tree.root.state == "success"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     edges=st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=9),
     grouped=st.booleans(),

@@ -16,6 +16,7 @@ from dagrun.core.params import EMPTY, SMALL, Variables, apply_reset, holds_templ
 from dagrun.core.tree import Task
 from tests.core.simulate import ERROR, Simulation, text_of, tree_of
 from tests.core.workflows import workflow
+from tests.effort import examples
 
 OK = {"sh>": "x"}
 
@@ -294,7 +295,7 @@ VALUES = st.recursive(
 CHANGES = st.lists(st.dictionaries(NAMES, VALUES, max_size=4) | st.lists(NAMES, min_size=1, max_size=2), max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(changes=CHANGES, filling=st.sampled_from([0, SMALL - 2, 3 * SMALL]))
 def test_a_scope_is_the_merge_of_maps_whether_small_or_large(changes, filling):
     """A scope with more than SMALL names is kept in another form; both give what plain dicts give."""
@@ -362,7 +363,7 @@ def storing(draw: st.DrawFn) -> dict[str, Any]:
     return definition
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(definition=storing(), drawn=st.lists(st.integers(0, 1_000), max_size=30), values=st.data())
 def test_every_task_sees_what_the_rule_of_the_walk_says(definition, drawn, values):
     params = {"x": "session", "m": {"a": 0}}

@@ -12,13 +12,14 @@ from dagrun.core.state import DONE
 from dagrun.core.tree import Task, TaskTree
 from tests.core.simulate import Simulation, by_definition, counters, outcome, text_of, tree_of
 from tests.core.workflows import workflow
+from tests.effort import examples
 
 # What a row of the store holds beside identity and definition; all else of a Task is derived.
 KEPT = (
     "due_at", "error", "exported", "finished_at", "handle", "lease", "memo", "platform_retries", "reason", "reset",
     "retries", "reused_from", "started_at", "state", "stored", "superseded", "tries",
 )  # fmt: skip
-SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=examples(150), deadline=None, derandomize=True)
 OK = {"sh>": "x"}
 
 

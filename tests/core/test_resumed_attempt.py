@@ -27,6 +27,7 @@ from tests.core.resuming import (
 )
 from tests.core.simulate import Simulation, by_definition, outcome
 from tests.core.workflows import workflow
+from tests.effort import examples
 
 
 def test_only_what_is_not_reused_runs_in_the_new_attempt():
@@ -113,7 +114,7 @@ def test_what_a_handler_generates_runs_again_when_its_task_fails_again():
 # -- every workflow
 
 
-SETTINGS = settings(max_examples=100, deadline=None, derandomize=True)
+SETTINGS = settings(max_examples=examples(100), deadline=None, derandomize=True)
 
 
 @SETTINGS

@@ -14,6 +14,7 @@ from dagrun.core.workflow import Node, TaskSpec
 from dagrun.core.yaml import load
 from tests.core.simulate import Simulation, by_definition, text_of
 from tests.core.workflows import workflow
+from tests.effort import examples
 
 OK = {"sh>": "x"}
 GROUPS = {"+g": {"+a": OK, "+b": OK}, "+h": {"+c": OK}, "+d": OK}
@@ -68,7 +69,7 @@ def test_a_task_depends_on_what_the_groups_around_it_wait_for():
     ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(definition=workflow(), running=st.sets(st.integers(0, 15), max_size=4))
 def test_exactly_those_that_do_not_depend_on_what_runs_are_reused(definition, running):
     """A node is reused if it may be, all that it depends on is, and for a group: it has members, and all of them are."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dagrun.core.schedule import DAY, END, OVER, Schedule, Slot, midnight, resolve
 from dagrun.core.session import SECOND, format_time, microseconds
 from dagrun.core.zone import zone
+from tests.effort import examples
 
 HOUR = 3600 * SECOND
 
@@ -114,7 +115,7 @@ def test_there_is_no_last_session_before_the_end_of_time():
     assert Schedule(Every(HOUR), UTC).last_before(END) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     seconds=st.lists(st.integers(0, 400_000), max_size=12, unique=True),
     now=st.integers(0, 400_000),

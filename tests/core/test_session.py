@@ -21,6 +21,7 @@ from dagrun.core.session import (
     whole_seconds,
 )
 from dagrun.core.zone import zone
+from tests.effort import examples
 
 ZONES = ("UTC", "Asia/Tokyo", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "-03:30")
 
@@ -81,7 +82,7 @@ def test_a_full_time_that_is_no_date_is_none():
     assert parse_full_time("2016-02-30T00:00:00Z") is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(second=st.integers(-2_000_000_000, 4_000_000_000), place=st.sampled_from(ZONES))
 def test_what_is_written_is_read_as_the_same_instant(second, place):
     at = second * SECOND
@@ -119,7 +120,7 @@ def test_a_day_without_midnight_begins_at_its_first_moment():
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(at=st.integers(-2_000_000_000 * SECOND, 4_000_000_000 * SECOND), place=st.sampled_from(ZONES))
 def test_cutting_goes_back_and_never_by_a_whole_unit_and_twice_is_once(at, place):
     where = zone(place)

@@ -12,6 +12,7 @@ from dagrun.core.retry import Retry
 from dagrun.core.state import DONE
 from tests.core.simulate import ERROR, Simulation, by_definition, text_of, tree_of
 from tests.core.workflows import workflow
+from tests.effort import examples
 
 SECOND = 1_000_000
 OK = {"sh>": "x"}
@@ -125,7 +126,7 @@ class Watched(Simulation):
         return done
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(150), deadline=None, derandomize=True)
 @given(definition=workflow(fail_fast=True), drawn=st.lists(st.integers(0, 1_000), max_size=40))
 def test_nothing_starts_below_a_group_that_fails_fast_once_a_member_has_failed(definition, drawn):
     definition["_parallel"] = {"slots": 2, "fail_fast": True}

@@ -14,6 +14,7 @@ from dagrun.core.config import Template, mark_templates
 from dagrun.core.javascript import JavaScript
 from dagrun.core.template import evaluate, number_text, references, render, resolve_secrets
 from dagrun.errors import TaskFailed
+from tests.effort import examples
 
 CASES = json.loads((Path(__file__).parents[1] / "conformance" / "expressions.json").read_text())
 ENGINE = JavaScript()
@@ -55,7 +56,7 @@ paths = st.lists(st.sampled_from([".a", ".b", "[0]", "[1]", "['x y']", "['1']", 
 
 
 @given(json_values, paths)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_plain_look_up_gives_what_javascript_gives(value: Any, path: list[str]) -> None:
     source = "v" + "".join(path)
 
@@ -69,7 +70,7 @@ def test_a_plain_look_up_gives_what_javascript_gives(value: Any, path: list[str]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_numbers_are_printed_as_javascript_prints_them(number: float) -> None:
     ours, theirs = number_text(number), render("${(v)}", {"v": number}, SCOPE)
     # ECMA-262 asks for the fewest digits; where two are equally near, QuickJS prints one more than that.
@@ -77,7 +78,7 @@ def test_numbers_are_printed_as_javascript_prints_them(number: float) -> None:
 
 
 @given(st.text(alphabet="${}'\"`/\\abc.[]()+ \n", max_size=30))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_no_text_breaks_the_scanner(text: str) -> None:
     try:
         assert isinstance(render(text, {"a": 1, "b": {"c": 2}, "c": "x"}, SCOPE), str)

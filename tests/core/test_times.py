@@ -26,6 +26,7 @@ from dagrun.core.sla import Alarm, alarm_of
 from dagrun.core.yaml import load
 from dagrun.core.zone import transitions, zone
 from dagrun.errors import TaskFailed, WorkflowError
+from tests.effort import examples
 
 HOUR = 3600
 
@@ -103,7 +104,7 @@ def test_a_change_of_half_an_hour_is_known():
     assert (change, 10 * HOUR + HOUR // 2) in [row[:2] for row in transitions("Australia/Lord_Howe")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     name=st.sampled_from(
         ["America/New_York", "Asia/Tokyo", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Kathmandu"]

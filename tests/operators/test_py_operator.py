@@ -294,10 +294,16 @@ def old_interpreters():
     """Other Python versions of this machine, 3.8 or later."""
     roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
     found = [path for root in roots if root.is_dir() for path in sorted(root.glob("3.*/bin/python"))]
-    return [str(path) for path in found if int(path.parent.parent.name.split(".")[1]) >= 8]
+    paths = sorted((int(path.parent.parent.name.split(".")[1]), str(path)) for path in found)
+    return [path for minor, path in paths if minor >= 8]
 
 
-@pytest.mark.parametrize("python", old_interpreters())
+def some_of(paths):
+    """The oldest and the newest one at once, the others in `make soak`."""
+    return [paths[0], paths[-1], *(pytest.param(path, marks=pytest.mark.soak) for path in paths[1:-1])] if paths else []
+
+
+@pytest.mark.parametrize("python", some_of(old_interpreters()))
 def test_the_runner_works_with_every_supported_python(python, py, run, fails):
     assert py("tasks.C.s", a=5, python=python) == "C.s 5\n"
     assert py("tasks.D", a=1, python=python) == "D.run 1 5\n"

@@ -19,6 +19,7 @@ from dagrun.core.yaml import load
 from dagrun.errors import WorkflowError
 from dagrun.plugins.registry import SCHEDULES
 from dagrun.schedules.definition import schedules_of
+from tests.effort import examples
 
 SAMPLES = {
     "at": ["2026-03-29 02:30:00", ["2026-05-01", "2026-10-25 02:30:00"]],
@@ -50,7 +51,7 @@ def test_every_built_in_kind_has_a_sample():
 
 
 @pytest.mark.parametrize(("kind", "command", "zone"), EACH)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=examples(25), deadline=None, derandomize=True)
 @given(seconds=st.one_of(st.integers(1_700_000_000, 4_950_000_000), st.integers(1_774_500_000, 1_775_100_000)))
 def test_the_next_instant_is_strictly_later_and_the_same_each_time(kind, command, zone, seconds):
     one = schedule(kind, command, zone)

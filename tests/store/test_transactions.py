@@ -295,7 +295,7 @@ with store.transaction() as tx:
     assert sorted(printed) == ["1\n", "2\n", "3\n"]
 
 
-@pytest.mark.parametrize("url", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)])
 def test_eight_processes_that_make_the_store_at_once_share_it(url, tmp_path):
     script = """
 import sys
