@@ -238,25 +238,28 @@ def test_what_it_prints_is_in_the_log_byte_for_byte(yard: Yard):
     assert log.read_bytes() == b"\xff\0\n" + (yard.place / "sent").read_bytes() + b"end"
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        "--rm",
-        "-d",
-        "-i",
-        "--detach=false",
-        "--restart, always",
-        "--name, other",
-        "--log-driver, json-file",
-        "--init=false",
-    ],
-)
-def test_options_of_the_client_do_not_change_how_it_is_run(yard: Yard, options: str):
+def test_options_of_the_client_do_not_change_how_it_is_run(yard: Yard):
     """Once, to its end, which is told; a command that reads finds the end of its input."""
-    yard.ran(f"+a: {{sh>: 'cat; echo once; exit 3', docker: {{image: busybox, run_options: [{options}]}}}}", code=1)
-    assert "code 3" in yard.error("+w+a")["message"]
-    (log,) = (yard.state / "logs" / "1").glob("*+a*")
-    assert log.read_text() == "once\n"
+    all_options = {
+        "a": "--rm",
+        "b": "-d",
+        "c": "-i",
+        "d": "--detach=false",
+        "e": "--restart, always",
+        "f": "--name, other",
+        "g": "--log-driver, json-file",
+        "h": "--init=false",
+    }
+    tasks = [
+        f"  +{name}: {{sh>: 'cat; echo once; exit 3', docker: {{image: busybox, run_options: [{options}]}}}}"
+        for name, options in all_options.items()
+    ]
+    yard.ran("\n".join(["+all:", "  _parallel: {slots: 3}", *tasks]), code=1)
+    rows = yard.rows()
+    for name, options in all_options.items():
+        assert "code 3" in rows[f"+w+all+{name}"]["error"]["message"], options
+        (log,) = (yard.state / "logs" / "1").glob(f"*+all+{name}*")
+        assert log.read_text() == "once\n", options
     assert yard.is_clean()
 
 

@@ -24,7 +24,7 @@ TALK = (
 WHOLE = "".join(f"{word}-{i}\n" for word in ("before", "after") for i in range(1, 2001)) + "end"
 
 
-@pytest.fixture(params=["here", "there"])
+@pytest.fixture(params=["here", pytest.param("there", marks=pytest.mark.soak)])
 def wire(request: pytest.FixtureRequest, yard: Yard) -> Iterator[Wire]:
     with Wire(yard.host if request.param == "here" else containers.remote(), yard.place) as wire:
         yard.host = wire.host

@@ -35,25 +35,27 @@ def test_an_image_without_a_shell_is_told(yard: Yard):
     assert yard.is_clean()
 
 
-@pytest.mark.parametrize(
-    ("options", "part"),
-    [
-        ("{}", "image"),
-        ("{image: busybox, pull: sometimes}", "missing, always, never"),
-        ("{image: busybox, run_options: --rm}", "run_options"),
-        ("{image: busybox, env: {'A B': 1}}", "A B"),
-        ("{image: busybox, run_options: [--no-such-flag]}", "--no-such-flag"),
-        ("{image: 'Not An Image'}", "Not An Image"),
-        ("{image: busybox, volumes: ['/a:/b:/c:/d']}", "/a:/b:/c:/d"),
-        ("{image: busybox, mem: much}", "much"),
-        ("{image: busybox, docker: /no/such/client}", "/no/such/client"),
-    ],
-)
-def test_a_bad_option_is_named(yard: Yard, options: str, part: str):
-    yard.ran(f"+a: {{sh>: 'true', _docker: {options}, {ONCE}}}", code=1 if options != "{}" else 0)
-    if options != "{}":
-        assert part in yard.error("+w+a")["message"]
+def test_a_bad_option_is_named(yard: Yard):
+    parts = {
+        "{image: busybox, pull: sometimes}": "missing, always, never",
+        "{image: busybox, run_options: --rm}": "run_options",
+        "{image: busybox, env: {'A B': 1}}": "A B",
+        "{image: busybox, run_options: [--no-such-flag]}": "--no-such-flag",
+        "{image: 'Not An Image'}": "Not An Image",
+        "{image: busybox, volumes: ['/a:/b:/c:/d']}": "/a:/b:/c:/d",
+        "{image: busybox, mem: much}": "much",
+        "{image: busybox, docker: /no/such/client}": "/no/such/client",
+    }
+    tasks = [f"  +t{n}: {{sh>: 'true', _docker: {options}, {ONCE}}}" for n, options in enumerate(parts)]
+    yard.ran("\n".join(["+all:", "  _parallel: {slots: 3}", *tasks]), code=1)
+    rows = yard.rows()
+    for number, part in enumerate(parts.values()):
+        assert part in rows[f"+w+all+t{number}"]["error"]["message"]
     assert yard.is_clean()
+
+
+def test_no_options_are_no_container(yard: Yard):
+    yard.ran("+a: {sh>: 'true', _docker: {}}")
 
 
 def test_a_value_that_can_not_travel_is_refused():

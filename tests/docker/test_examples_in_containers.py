@@ -11,8 +11,8 @@ from tests import containers
 from tests.examples.test_examples import EXAMPLES, check, dagrun, steps_of
 
 # Those whose commands are shell and Python; others need a program that the image hasn't, or signals of this machine.
-NAMES = ("demo", "python", "retry_after_mending", "workspaces")
-MORE = ("call", "if_else", "loop", "needs", "parallel")
+NAMES = ("demo", "retry_after_mending")
+MORE = ("call", "if_else", "loop", "needs", "parallel", "python", "workspaces")
 
 
 @pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.soak) for name in MORE)])

@@ -6,10 +6,9 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from dagrun.core.files import Output
 from dagrun.errors import TaskFailed
@@ -23,6 +22,8 @@ KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REG
 
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    from moto.server import ThreadedMotoServer  # half a second for each process of the tests
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -30,7 +31,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name, value in {**KEYS, "AWS_ENDPOINT_URL": url}.items():
         monkeypatch.setenv(name, value)
     urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST"))  # one memory a process
-    boto3.client("s3").create_bucket(Bucket="harbour")
+    bucket().create_bucket(Bucket="harbour")
     yield url
     server.stop()
 
@@ -40,8 +41,14 @@ def store(endpoint: str, tmp_path):
     return open_files("s3://harbour/files/", str(tmp_path), "store-1")
 
 
+def bucket() -> Any:
+    from boto3 import client
+
+    return client("s3")
+
+
 def keys() -> list[str]:
-    return [one["Key"] for one in boto3.client("s3").list_objects_v2(Bucket="harbour").get("Contents", [])]
+    return [one["Key"] for one in bucket().list_objects_v2(Bucket="harbour").get("Contents", [])]
 
 
 def never() -> bool:
@@ -64,7 +71,7 @@ def test_what_is_damaged_or_gone_is_told(store, tmp_path):
     source = tmp_path / "x"
     source.write_bytes(b"bytes")
     put = store.put(str(source), "x", never)
-    boto3.client("s3").put_object(Bucket="harbour", Key=keys()[0], Body=b"other")
+    bucket().put_object(Bucket="harbour", Key=keys()[0], Body=b"other")
     with pytest.raises(TaskFailed, match="damaged"):
         store.get(put, str(tmp_path / "y"), never)
     assert not (tmp_path / "y").exists()
@@ -107,7 +114,7 @@ def test_an_old_object_is_put_again(store, tmp_path, monkeypatch):
     """It may be swept at this moment, as long as no attempt names it."""
     (tmp_path / "x").write_bytes(b"bytes")
     put = store.put(str(tmp_path / "x"), "x", never)
-    boto3.client("s3").put_object(Bucket="harbour", Key=keys()[0], Body=b"other")
+    bucket().put_object(Bucket="harbour", Key=keys()[0], Body=b"other")
     monkeypatch.setattr("dagrun.files.remote.UNNAMED_SECONDS", -100)  # what is there is old
     store.put(str(tmp_path / "x"), "x", never)
     store.get(put, str(tmp_path / "y"), never)
