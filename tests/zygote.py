@@ -30,7 +30,20 @@ ROOT = Path(__file__).parents[1]
 OF_THE_START = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_PRELOAD", "COVERAGE_PROCESS_START")
 UTF8 = ("", "C.UTF-8", "en_US.UTF-8")
 # What dagrun loads when it needs it, and most tests do. All of it would make each fork slower.
-LATE = ("quickjs", "dagrun.store.sqlite", "dagrun.store.pruned", "dagrun.executors.docker.executor")
+LATE = (
+    "croniter",
+    "dagrun.engine.notices",
+    "dagrun.executors.docker.executor",
+    "dagrun.schedules.advice",
+    "dagrun.schedules.cron",
+    "dagrun.store.planned",
+    "dagrun.store.pruned",
+    "dagrun.store.sql",
+    "dagrun.store.sqlite",
+    "dagrun_operators.echo",
+    "dagrun_operators.sh",
+    "quickjs",
+)
 HIGHEST_DESCRIPTOR = 1 << 10
 
 

@@ -375,8 +375,8 @@ def test_a_daemon_that_is_killed_while_it_keeps_files_goes_on(site: Site):
     site.workflow(
         "w",
         "{daily>: 00:00:00}",
-        "do: begin a; truncate -s 500M big; finish\n_outputs: [big]",
-        "do: begin b; test $(wc -c <in/big) = 524288000; finish\n_inputs: {+t1: in}",
+        "do: begin a; truncate -s 200M big; finish\n_outputs: [big]",
+        "do: begin b; test $(wc -c <in/big) = 209715200; finish\n_inputs: {+t1: in}",
     )
     site.schedule()
     site.call("backfill", "w", "--from", "2026-01-01", "--count", "1")
@@ -386,7 +386,7 @@ def test_a_daemon_that_is_killed_while_it_keeps_files_goes_on(site: Site):
     (seen,) = site.ended()
     assert seen.attempt.state == "success"
     assert [len(site.notes("start", task)) for task in ("a", "b")] == [1, 1]
-    assert [path.stat().st_size for path in objects(site) if not path.name.startswith("new.")] == [524288000]
+    assert [path.stat().st_size for path in objects(site) if not path.name.startswith("new.")] == [209715200]
     site.until(lambda: not site.leftovers())
 
 
