@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Many tests wait for processes, so that three workers a core finish first.
-WORKERS ?= $(shell echo $$((3 * $$(getconf _NPROCESSORS_ONLN))))
+# Many tests wait for processes, so that four workers a core finish first.
+WORKERS ?= $(shell echo $$((4 * $$(getconf _NPROCESSORS_ONLN))))
 
 PROPERTIES = $(shell grep -rl "import.*given" tests --include=*.py)
 
