@@ -16,7 +16,7 @@ NO_SPREAD = "spread: 0"
 
 def interval() -> int:
     """Some ten minutes. No session becomes due while a test runs, and the last one was over a minute ago: it was missed."""
-    return next(every for every in (600, 660, 540, 720, 660 * 2) if 90 < time.time() % every < every - 90)
+    return next(every for every in range(600, 900, 7) if 90 < time.time() % every < every - 90)
 
 
 def missed(site: Site, catchup: str, *tasks: str) -> list[int]:

@@ -8,15 +8,23 @@ from __future__ import annotations
 import io
 import os
 import stat
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dagrun.errors import TaskFailed
 from dagrun.executors.docker.engine import Engine, Gone
 from dagrun.plugins.executor import Launch
+
+if TYPE_CHECKING:
+    import tarfile
+else:
+    try:
+        from backports import tarfile  # where that of the standard library has no filters
+    except ImportError:
+        import tarfile
 
 _EVERYBODY = 0o666
 _ENTER = 0o777
