@@ -34,6 +34,15 @@ class Figure(NamedTuple):
         return self.value <= self.limit
 
 
+# In a small process: a new one runs in its parent's memory at first, and Linux counts that as its own.
+PEAK = """
+import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)])
+_, status, usage = os.wait4(pid, 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+"""
+
+
 class Place:
     """A new directory for each round, with a HOME of its own.
 
@@ -70,15 +79,19 @@ class Place:
 
     def peak_memory(self, argv: Sequence[str]) -> float:
         """The largest resident set of a command, in MB."""
-        with open(os.devnull, "r+b") as nothing:
-            process = subprocess.Popen(
-                argv, cwd=self.directory, env=self.environment, stdin=nothing, stdout=nothing, stderr=nothing
-            )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"{argv} ended with {process.returncode}")
-        return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+        measured = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", PEAK, *argv],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        code, peak = measured.stdout.split()[-2:]
+        if code != "0":
+            raise RuntimeError(f"{argv} ended with {code}")
+        return int(peak) / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
 
 
 def in_turn(rounds: int, *works: Callable[[], float]) -> list[float]:

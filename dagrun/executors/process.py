@@ -118,12 +118,14 @@ class ProcessExecutor:
 
         `now` is monotonic time. Poll the stopped tries after each tick.
         """
+        if not self._ending:
+            return None
         due = [task for task in self._ending.values() if task.ending and _is_due(task.ending, now)]
         for task in due:
             _begin_round(task, now)
         if due:
             _signal_each(due)
-        return min((_pause(task, now) for task in self._ending.values()), default=None)
+        return min(_pause(task, now) for task in self._ending.values())
 
     def forget(self, handle: Mapping[str, Any]) -> None:
         """Nothing of an end is kept."""
