@@ -107,7 +107,7 @@ class Worker:
             self.collect()
             self.look_at_clock()
             self.look_around()
-            while self.reports or self.wanted or self.feed():
+            while self.feed() or self.reports or self.wanted:
                 self.report()
                 self.tidy()
         except BaseException:
@@ -205,12 +205,15 @@ class Worker:
             due = due[self.some_turns(due) :]
 
     def feed(self) -> bool:
-        """Free slots go to the attempt that is first in the queue for them."""
-        if not self.hungry or len(self.tries) >= self.slots:
-            return False
-        self.fed = self.hungry.pop()
-        self.wanted.add(self.fed)
-        return True
+        """Free slots go to the attempt that is first in the queue for them: it alone claims, in the turn that it takes anyway if
+        one of its tries has just ended.
+        """
+        while self.fed is None and self.hungry and len(self.tries) < self.slots:
+            first = self.hungry.pop()
+            if first in self.attempts:
+                self.fed = first
+                self.wanted.add(first)
+        return self.fed is not None
 
     def some_turns(self, due: Sequence[tuple[Attempt, list[Report]]]) -> int:
         """The first ones of these turns, and what follows from them; how many there were."""
@@ -219,8 +222,9 @@ class Worker:
         except LimitExceeded:  # the disk is full: perhaps of what the tries wrote that have just ended
             self.tidy()
             turns = self.take_turns(due)
-        self.fed = None
         for (attempt, reports), turn in zip(due, turns, strict=False):
+            if attempt.id == self.fed:
+                self.fed = None
             self.follow_up(attempt, reports, turn)
         return len(turns)
 
@@ -261,10 +265,14 @@ class Worker:
         self.pauses.refresh()
         asked = []
         for attempt, reports in due[:TURNS_AT_ONCE]:
-            claims = (not self.hungry or self.fed == attempt.id) and not self.pauses.hold(attempt, self.attempts)
+            claims = self.may_claim(attempt) and not self.pauses.hold(attempt, self.attempts)
             events, rows = [one.event for one in reports], [one.row for one in reports if one.row]
             asked.append(Asked(attempt.live, events, rows, claims))
         return take_turns(self.store, asked, room=self.slots - len(self.tries), lease=self.lease, gates=self.gates)
+
+    def may_claim(self, attempt: Attempt) -> bool:
+        """Whoever comes while others wait in the queue waits, too."""
+        return attempt.id == self.fed if self.fed is not None else not self.hungry
 
     def lease(self) -> str:
         return f"{self.name}-{next(self.numbers)}"
