@@ -216,12 +216,12 @@ class stopped_by_signals:  # noqa: N801  (used as a function)
         self.count = 0
 
     def __enter__(self) -> None:
-        # The loop's selector must wake up: Python's own handler writes into this pipe.
+        # The loop must wake up: Python's own handler writes into this pipe.
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
         os.set_blocking(self.writer, False)
         self.wakeup = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        self.local.worker.selector.register(self.reader, 1, None)
+        self.local.worker.watch.add(self.reader)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.before[number] = signal.signal(number, self.stop)
 
@@ -238,7 +238,7 @@ class stopped_by_signals:  # noqa: N801  (used as a function)
         for number, handler in self.before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self.wakeup)
-        self.local.worker.selector.unregister(self.reader)
+        self.local.worker.watch.remove(self.reader)
         os.close(self.reader)
         os.close(self.writer)
 

@@ -120,6 +120,10 @@ class Params(Mapping[str, Any]):
         self.used.add(key)
         return self._values[key]
 
+    def get(self, key: str, default: Any = None) -> Any:
+        self.used.add(key)
+        return self._values.get(key, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
@@ -180,18 +184,23 @@ class Params(Mapping[str, Any]):
         """
         values = self._values
         for name in names:
-            values = _fill(values, self._nested(name))
+            defaults = self._nested(name)
+            if defaults:
+                values = _fill(values, defaults)
         return Params(values, self.used)
 
-    def _nested(self, name: str) -> dict[str, Any]:
-        level, path = self, ""
-        for part in name.split("."):
-            path = f"{path}.{part}" if path else part
+    def _nested(self, name: str) -> Mapping[str, Any]:
+        parts = name.split(".")
+        self.used.add(parts[0])
+        level = self._values
+        for depth, part in enumerate(parts, start=1):
             value = level.get(part)
-            if value is not None and not isinstance(value, dict):
-                raise _bad_type(path, value, "a map")
-            level = Params(value or {})
-        return dict(level)
+            if value is None:
+                return {}
+            if not isinstance(value, dict):
+                raise _bad_type(".".join(parts[:depth]), value, "a map")
+            level = value
+        return level
 
     def _read(self, key: str, default: D, kind: Kind[T]) -> T | D:
         value = self.get(key)

@@ -66,12 +66,7 @@ def step(tree: TaskTree, events: Sequence[Event], now: int) -> Step:
 
     The same tree, events and time give the same step. Events about a claim that is no longer the task's change nothing.
     """
-    machine = Machine(tree, now)
-    for event in events:
-        machine.apply(event)
-    machine.wake_due()
-    machine.settle()
-    return machine.step
+    return Machine(tree, now).run(events)
 
 
 class Machine:
@@ -82,6 +77,14 @@ class Machine:
         self.now = now
         self.step = Step()
         self.unsettled: list[Task] = []
+
+    def run(self, events: Sequence[Event]) -> Step:
+        """The step with these events in it, too; it is the same at each call, and grows."""
+        for event in events:
+            self.apply(event)
+        self.wake_due()
+        self.settle()
+        return self.step
 
     # -- events
 

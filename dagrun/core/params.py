@@ -29,12 +29,13 @@ class Entry(NamedTuple):
 class Scope(Mapping[str, Any]):
     """An ordered, immutable mapping of names to unevaluated values. `templated` are the names that hold Templates."""
 
-    __slots__ = ("entries", "next_order", "templated")
+    __slots__ = ("_in_order", "entries", "next_order", "templated")
 
     def __init__(self, entries: Any, next_order: int, templated: Mapping[str, int]) -> None:
         self.entries = entries
         self.next_order = next_order
         self.templated = templated
+        self._in_order: dict[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.entries[name].value
@@ -47,6 +48,12 @@ class Scope(Mapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.entries, key=lambda name: self.entries[name].order))
+
+    def in_order(self) -> Mapping[str, Any]:
+        """All of it as a dict, which tasks share that see the same."""
+        if self._in_order is None:
+            self._in_order = {name: self.entries[name].value for name in self}
+        return self._in_order
 
     def template_names(self) -> list[str]:
         """The names whose values hold Templates, in order."""

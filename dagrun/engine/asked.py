@@ -1,42 +1,64 @@
-"""What a task's operator may ask of the worker that calls it."""
+"""What one call of a task's operator may ask of the worker that makes it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dagrun.engine.task import Surroundings
-from dagrun.engine.tries import Try
 from dagrun.logs.files import append_text
 
 if TYPE_CHECKING:
+    from dagrun.core.javascript import JavaScript
+    from dagrun.engine.tries import Try
     from dagrun.engine.worker import Worker
+    from dagrun.plugins.operator import Child
 
 
-def surroundings(worker: Worker, held: Try, now: int) -> Surroundings:
-    """For one call of the operator of this try, at `now` (microseconds)."""
-    attempt = held.attempt
-    return Surroundings(
-        javascript=worker.javascript,
-        secret_value=lambda key: secret(worker, held, key),
-        write=lambda text: write(worker, held, text),
-        notify=lambda text: attempt.notify(worker.store, held.task, text),
-        warned=lambda text: worker.later.append(lambda: worker.observer.warned(text)),
-        start_required=lambda workflow, **wanted: worker.start_required(attempt, workflow, **wanted),
-        project_dir=attempt.project_dir,
-        own=worker.launcher.own_directory(attempt, held.task, held.number),
-        now=now,
-    )
+class Services:
+    """For one call of the operator of one try, at `now` (microseconds since 1970 UTC)."""
 
+    __slots__ = ("held", "now", "worker")
 
-def write(worker: Worker, held: Try, text: str) -> None:
-    if not held.wrote:
-        worker.observer.logging(held.task, held.log)
-        held.wrote = True
-    append_text(held.log, text)
+    def __init__(self, worker: Worker, held: Try, now: int) -> None:
+        self.worker = worker
+        self.held = held
+        self.now = now
 
+    @property
+    def javascript(self) -> JavaScript:
+        return self.worker.javascript
 
-def secret(worker: Worker, held: Try, key: str) -> str | None:
-    value = worker.secret_value(key)
-    if value is not None:
-        held.masked.append(value)
-    return value
+    @property
+    def project_dir(self) -> str:
+        return self.held.attempt.project_dir
+
+    @property
+    def own_directory(self) -> str:
+        """The try's; it is known before it is made."""
+        held = self.held
+        return self.worker.launcher.own_directory(held.attempt, held.index, held.number)
+
+    def secret(self, key: str) -> str | None:
+        """Its value, which is masked in all that the try prints from then on."""
+        value = self.worker.secret_value(key)
+        if value is not None:
+            self.held.masked.append(value)
+        return value
+
+    def write(self, text: str) -> None:
+        """Into the log of the try."""
+        if not self.held.wrote:
+            self.worker.observer.logging(self.held.task, self.held.log)
+            self.held.wrote = True
+        append_text(self.held.log, text)
+
+    def notify(self, text: str) -> bool:
+        """Whether there is anybody who will be told."""
+        return self.held.attempt.notify(self.worker.store, self.held.task, text)
+
+    def warn(self, text: str) -> None:
+        worker = self.worker
+        worker.later.append(lambda: worker.observer.warned(text))
+
+    def require(self, workflow: str, **wanted: Any) -> Child:
+        child: Child = self.worker.start_required(self.held.attempt, workflow, **wanted)
+        return child

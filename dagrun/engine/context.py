@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from dagrun.core.compiler import called_body
 from dagrun.core.config import Params
@@ -15,7 +15,8 @@ from dagrun.plugins.operator import Child
 from dagrun.project.loader import load_config
 from dagrun.secrets.scopes import redirect
 
-Require = Callable[..., Child]
+if TYPE_CHECKING:
+    from dagrun.engine.asked import Services
 
 
 @dataclass(slots=True)
@@ -30,35 +31,28 @@ class Context:
     task_limit: int
     workdir: str
     files: Any  # of the revision
-    project_dir: str
-    secret_value: Callable[[str], str | None]
-    write: Callable[[str], None]
-    notified: Callable[[str], bool]
-    warned: Callable[[str], None]
-    start_required: Require
+    services: Services
     redirects: Any = None
-    masked: list[str] = field(default_factory=list)
 
     def secret(self, key: str, *, direct: bool = False) -> str:
-        value = self.secret_value(key if direct else redirect(self.redirects or {}, key))
+        value = self.services.secret(key if direct else redirect(self.redirects or {}, key))
         if value is None:
             raise TaskFailed(
                 f"Secret not found for key: '{key}'; set it with: dagrun secrets --local --set {key}",
                 "secret_not_found",
                 "secret not found",
             )
-        self.masked.append(value)
         return value
 
     def print(self, text: str) -> None:
-        self.write(f"{text}\n")
+        self.services.write(f"{text}\n")
 
     def warn(self, text: str) -> None:
-        self.warned(text)
+        self.services.warn(text)
 
     def notify(self, text: str) -> None:
-        if not self.notified(text):
-            self.warned(text)
+        if not self.services.notify(text):
+            self.services.warn(text)
 
     def read(self, path: str) -> str:
         try:
@@ -73,7 +67,7 @@ class Context:
         full = posixpath.normpath(posixpath.join(self.workdir, path))
         if full.startswith(("../", "/")) or full == "..":
             raise TaskFailed(
-                f"Given path '{path}' is outside of project directory '{self.project_dir}' (illegal argument)",
+                f"Given path '{path}' is outside of project directory '{self.services.project_dir}' (illegal argument)",
                 "outside_project",
                 "illegal argument",
             )
@@ -100,9 +94,9 @@ class Context:
         return body
 
     def require(self, workflow: str, **wanted: Any) -> Child:
-        return self.start_required(workflow, **wanted)
+        return self.services.require(workflow, **wanted)
 
     def find(self, program: str) -> str | None:
         from shutil import which
 
-        return which(os.path.join(self.project_dir, program) if "/" in program else program)
+        return which(os.path.join(self.services.project_dir, program) if "/" in program else program)

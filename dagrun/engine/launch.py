@@ -134,9 +134,9 @@ class Launcher:
         directory = inside(workspace.project, call.context.workdir)
         return Prepared(workspace, attempt, task.full_name, f"{self.store_id}/{key}", workspace.io, directory, keep)
 
-    def own_directory(self, attempt: Attempt, task: Task, number: int) -> str:
+    def own_directory(self, attempt: Attempt, index: int, number: int) -> str:
         """Of the try; it is known before it is made."""
-        return f"{self.workspaces.work}/{attempt.id}.{task.index}.{number}/io"
+        return f"{self.workspaces.work}/{attempt.id}.{index}.{number}/io"
 
     def delivering(self, prepared: Prepared, call: Call) -> Callable[[Stopped], None]:
         """What puts the files in place that the task asks for. To be called in a thread."""

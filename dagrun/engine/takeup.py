@@ -14,7 +14,7 @@ from contextlib import suppress
 from dagrun.core.state import RUNNING, STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
-from dagrun.engine.asked import surroundings
+from dagrun.engine.asked import Services
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.tries import Try
 from dagrun.engine.worker import Worker
@@ -68,7 +68,7 @@ def key_of(attempt: Attempt, task: Task) -> str:
 
 def resume(worker: Worker, attempt: Attempt, task: Task, started_at: int, known: Container[str]) -> None:
     held = worker.hold(attempt, task, started_at)
-    call = calls.prepare(attempt, task, surroundings(worker, held, worker.now()))
+    call = calls.prepare(attempt, task, Services(worker, held, worker.now()))
     held.wrote = os.path.exists(held.log)
     if isinstance(call, calls.Call):
         held.call = call
@@ -94,7 +94,7 @@ def resume(worker: Worker, attempt: Attempt, task: Task, started_at: int, known:
     except TaskFailed as problem:
         worker.ended(held, calls.failure(held.task, problem, held.call.retry))
         return
-    worker.watch(held, handle)
+    worker.at_work(held, handle)
 
 
 def end_unknown(worker: Worker, name: str) -> None:

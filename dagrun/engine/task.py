@@ -11,17 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dagrun.core.compiler import compile_generated
 from dagrun.core.config import Params, mark_templates, merge
 from dagrun.core.events import CallAgain, Failure, Outcome, Success
 from dagrun.core.files import INPUTS, OUTPUTS, patterns
-from dagrun.core.javascript import JavaScript
 from dagrun.core.retry import Retry, parse_retry
 from dagrun.core.template import evaluate
 from dagrun.core.tree import Task
-from dagrun.core.workflow import Node
+from dagrun.core.workflow import NOTHING, Node
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.context import Context
 from dagrun.engine.wishes import Wishes
@@ -31,6 +30,7 @@ from dagrun.plugins.operator import Again, Command, Ended, Operator, Result, Sub
 from dagrun.secrets.scopes import redirect
 
 if TYPE_CHECKING:
+    from dagrun.engine.asked import Services
     from dagrun.files.handover import Delivery
     from dagrun.plugins.host import Hosted
 
@@ -66,34 +66,21 @@ class Call:
     waits_for: int | None = None  # the attempt whose end cuts a wait short
 
 
-class Surroundings(NamedTuple):
-    """What a call needs of the process that makes it."""
-
-    javascript: JavaScript
-    secret_value: Callable[[str], str | None]
-    write: Callable[[str], None]
-    notify: Callable[[str], bool]
-    warned: Callable[[str], None]
-    start_required: Callable[..., Any]
-    project_dir: str
-    own: str  # the try's own directory
-    now: int
-
-
-def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcome:
+def prepare(attempt: Attempt, task: Task, services: Services) -> Call | Outcome:
     """Everything before the operator is called. A task without an operator, after evaluation, is a success (1.2)."""
     retry: Retry | None = None
     try:
-        wishes = Wishes(attempt.tree, task, around.own)
-        params, local = evaluated(attempt, task, around, wishes)
+        wishes = Wishes(attempt.tree, task, services.own_directory)
+        params, local = evaluated(attempt, task, services, wishes)
         wishes.directories(local.get(INPUTS))
         outputs = patterns(local.get(OUTPUTS))
         name, command = operator_of(local)
         if name is None:
             return Success()
-        params["_command"] = command
-        if command is None:
-            del params["_command"]
+        if command is not None:
+            params["_command"] = command
+        else:
+            params.pop("_command", None)
         redirects = params.pop("_secrets", None)
         typed = Params(params)
         hosted = third_party(attempt, name)
@@ -101,7 +88,7 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
         operator = Operator() if hosted else registry.OPERATORS.load(name)()
         if operator.retries and params.get("_retry") is not None:
             retry = parse_retry(params["_retry"])
-        limits = limits_of(Params(local))
+        limits = limits_of(local)
         if "_use" in task.spec.config or "_priority" in task.spec.config:
             from dagrun.core.uses import priority_of, use_of
 
@@ -115,33 +102,27 @@ def prepare(attempt: Attempt, task: Task, around: Surroundings) -> Call | Outcom
         name=task.full_name,
         params=typed,
         local={key: value for key, value in local.items() if value is not None},
-        memo={key: value for key, value in task.memo.items() if key != SINCE},
-        now=around.now / SECOND,
+        memo={key: value for key, value in task.memo.items() if key != SINCE} if task.memo else NOTHING,
+        now=services.now / SECOND,
         task_limit=attempt.live.task_limit,
         workdir=str(params.get("_workdir") or ""),
         files=attempt.files,
-        project_dir=around.project_dir,
-        secret_value=around.secret_value,
-        write=around.write,
-        notified=around.notify,
-        warned=around.warned,
-        start_required=around.start_required,
+        services=services,
         redirects=redirects,
     )
     call = Call(task, context, operator, retry, limits, hosted, outputs=outputs, deliveries=wishes.deliveries)
-    return check_time(call, around.now)
+    return check_time(call, services.now)
 
 
 def evaluated(
-    attempt: Attempt, task: Task, around: Surroundings, wishes: Wishes
+    attempt: Attempt, task: Task, services: Services, wishes: Wishes
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The merged, evaluated map of the task (spec/language P6), and the part of it that is written at the task itself."""
     scope = attempt.scope(task)
     for note in attempt.take_notes():
-        around.warned(note)
+        services.warn(note)
     builtins = {**attempt.builtins, "task_name": task.full_name}
-    inherited = {name: scope[name] for name in scope}
-    inherited.update(builtins)
+    inherited = {**scope.in_order(), **builtins}
     if attempt.live.workflow.evaluates_data:
         inherited = {**mark_templates(inherited), **builtins}
         names = [name for name in inherited if name not in builtins]
@@ -150,7 +131,7 @@ def evaluated(
     merged = evaluate(
         inherited,
         task.spec.config,
-        around.javascript.at(attempt.timezone, around.now / SECOND, wishes.file),
+        services.javascript.at(attempt.timezone, services.now / SECOND, wishes.file),
         templated=names,
     )
     return merged, {key: part(merged.get(key), value) for key, value in task.spec.config.items()}
@@ -197,9 +178,12 @@ def third_party(attempt: Attempt, name: str) -> Hosted | None:
     return None
 
 
-def limits_of(local: Params) -> Limits:
+def limits_of(keys: Mapping[str, Any]) -> Limits:
     """`_timeout: 30m`, or a map with `try`; `_kill_grace`; `_signal`."""
     limits = Limits()
+    if not any(key in keys for key in ("_timeout", "_kill_grace", "_signal")):
+        return limits
+    local = Params(keys)
     given = local.get("_timeout")
     if isinstance(given, Mapping):
         limits.timeout = Params(given).duration("try", None)
@@ -268,7 +252,7 @@ def granted(call: Call) -> dict[str, str]:
     redirects = call.context.redirects
     if not isinstance(redirects, Mapping):
         return {}
-    values = {key: call.context.secret_value(redirect(redirects, key)) for key in leaves(redirects)}
+    values = {key: call.context.services.secret(redirect(redirects, key)) for key in leaves(redirects)}
     return {key: value for key, value in values.items() if value is not None}
 
 

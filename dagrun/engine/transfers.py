@@ -9,7 +9,6 @@ The try keeps its slot, its time limit holds, and it can be killed.
 from __future__ import annotations
 
 import os
-import selectors
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -62,14 +61,14 @@ class Transfers:
 
     def begin(self, held: Try, work: Callable[[Stopped], Any], then: Callable[[Any], None]) -> None:
         held.transfer = Transfer(work, then)
-        self.worker.selector.register(held.transfer.fd, selectors.EVENT_READ, held)
+        self.worker.watch.add(held.transfer.fd, held)
         self.worker.begin(held)
 
     def look_at(self, held: Try) -> None:
         """Its transfer is over."""
         assert held.call is not None and held.transfer is not None
         transfer, held.transfer = held.transfer, None
-        self.worker.selector.unregister(transfer.fd)
+        self.worker.watch.remove(transfer.fd)
         transfer.finish()
         if held.out_of_time:
             self.worker.ended(held, calls.out_of_time(held.call))

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagrun.core import machine
 from dagrun.core.events import Claimed, Event, Finished, Move, Step
+from dagrun.core.machine import Machine
 from dagrun.core.state import DONE
 from dagrun.core.tree import Task, TaskTree
 from dagrun.core.workflow import Workflow
@@ -137,7 +137,8 @@ def turn_in(
     row = tx.lock_attempt(live.id)
     tree = current_tree(tx, live, row)
     valid = answered(tree, events)
-    step = machine.step(tree, events, tx.now)
+    machine = Machine(tree, tx.now)
+    step = machine.run(events)
     choice = None
     if step.inserted:
         live.look_for_gates(tree[index] for index in step.inserted)
@@ -147,7 +148,7 @@ def turn_in(
     else:
         claimed = tree.claimable(claim) if claim > 0 else []
     if claimed:
-        join(step, machine.step(tree, [Claimed(index, lease()) for index in claimed], tx.now))
+        machine.run([Claimed(index, lease()) for index in claimed])
     if step.changed or step.inserted or tree.cancel_requested != bool(row.cancel_requested):
         row = save(tx, live, tree, row, step)
     kept = [row for row in tries if (row.idx, row.try_number) in valid]
@@ -215,10 +216,3 @@ def save(tx: Tx, live: Live, tree: TaskTree, row: AttemptRow, step: Step) -> Att
     tx.save_attempt(row)
     tree.version = version
     return row
-
-
-def join(step: Step, more: Step) -> None:
-    step.moves += more.moves
-    step.inserted += more.inserted
-    step.changed |= more.changed
-    step.notes += more.notes

@@ -2,14 +2,13 @@
 
     poll()   collect what ended, take the turns that are due, start what was claimed; returns when to call again
 
-All commands are watched in one selector: a pidfd is readable when its process has ended. Tasks that end together are
+All commands are watched together: a pidfd is readable when its process has ended. Tasks that end together are
 reported in one turn, so that a chain of tasks costs one transaction a task and a crowd of them less.
 """
 
 from __future__ import annotations
 
 import os
-import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from dagrun.core.javascript import JavaScript
 from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
 from dagrun.engine import task as calls
-from dagrun.engine.asked import surroundings
+from dagrun.engine.asked import Services
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.hunger import Hunger
 from dagrun.engine.launch import Launcher, if_full_says_so
@@ -32,6 +31,7 @@ from dagrun.engine.pauses import Pauses
 from dagrun.engine.transfers import Transfers
 from dagrun.engine.tries import Report, Try, machine_clock, record, try_log, without_secrets
 from dagrun.engine.turn import TURNS_AT_ONCE, Asked, Turn, take_turns
+from dagrun.engine.watch import Watch
 from dagrun.errors import LimitExceeded, TaskFailed
 from dagrun.logs.files import log_path
 from dagrun.plugins.executor import Exit
@@ -72,7 +72,7 @@ class Worker:
         self.start_required = start_required
         self.attempts: dict[int, Attempt] = {}
         self.tries: dict[tuple[int, int], Try] = {}
-        self.selector = selectors.DefaultSelector()
+        self.watch = Watch()
         self.transfers = Transfers(self)
         self.reports: list[Report] = []
         self.later: deque[Callable[[], None]] = deque()
@@ -127,13 +127,12 @@ class Worker:
 
     def wait(self, seconds: float) -> None:
         """Sleep until something ends, at most so long."""
-        self.selector.select(seconds)
+        self.watch.wait(seconds)
 
     def collect(self) -> None:
         """Take up the commands that have ended."""
-        for key, _ in self.selector.select(0):
-            if isinstance(key.data, Try):
-                (self.transfers.look_at if key.data.transfer else self.look_at)(key.data)
+        for held in self.watch.ended():
+            (self.transfers.look_at if held.transfer else self.look_at)(held)
         for held in [held for held in self.tries.values() if held.stopped or (held.handle and held.fd is None)]:
             if self.hurried and held.stopped and not held.killed:
                 self.stop(held)
@@ -323,7 +322,7 @@ class Worker:
         held = self.hold(attempt, task, now)
         attempt.waits_for.pop(task.index, None)
         attempt.variables().forget(task.index)
-        call = calls.prepare(attempt, task, surroundings(self, held, now))
+        call = calls.prepare(attempt, task, Services(self, held, now))
         if not isinstance(call, calls.Call):
             self.ended(held, call)
             return
@@ -365,9 +364,9 @@ class Worker:
         if held.call.deliveries and not held.delivered:
             self.transfers.deliver(held, command)
             return
-        self.watch(held, self.launcher.start(held.prepared, command, held.log, held.masked))
+        self.at_work(held, self.launcher.start(held.prepared, command, held.log, held.masked))
 
-    def watch(self, held: Try, handle: Mapping[str, Any]) -> None:
+    def at_work(self, held: Try, handle: Mapping[str, Any]) -> None:
         """Its command is at work."""
         assert held.call is not None
         held.handle = handle
@@ -376,7 +375,7 @@ class Worker:
         except TaskFailed:  # it is lost, which `look_at` tells
             held.fd = None
         if held.fd is not None:
-            self.selector.register(held.fd, selectors.EVENT_READ, held)
+            self.watch.add(held.fd, held)
         self.observer.logging(held.task, held.log)
         held.wrote = True
         self.begin(held)
@@ -404,12 +403,13 @@ class Worker:
                         continue
                 self.unwatch(held)
             at_work = [held for held in at_work if held.handle is not None]
-            self.selector.select(delay if at_work else 0)
+            if at_work:
+                self.watch.wait(LOOK_AROUND_SECONDS if delay is None else delay)
 
     def unwatch(self, held: Try) -> None:
         held.handle = None
         if held.fd is not None:
-            self.selector.unregister(held.fd)
+            self.watch.remove(held.fd)
             held.fd = None
 
     def command_ended(self, held: Try, found: Exit) -> None:

@@ -123,7 +123,7 @@ def empty_io(io: str, ours: set[str]) -> bool:
 def entries_below(directory: str, prefix: str = "") -> dict[str, Status]:
     """Everything below a directory; what is in one that a task has closed to us isn't known."""
     found: dict[str, Status] = {}
-    with os.scandir(os.path.join(directory, prefix) if prefix else directory) as entries:
+    with os.scandir(f"{directory}/{prefix}" if prefix else directory) as entries:
         for entry in entries:
             path = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
@@ -162,11 +162,11 @@ class Workspaces:
 
     @property
     def work(self) -> str:
-        return os.path.join(self.state_dir, "work")
+        return f"{self.state_dir}/work"
 
     def open(self, form: str, attempt: int, index: int, key: str, source: Source) -> Workspace:
         """The workspace of a try, filled. `index` is where `_workspace` stands; `key` is the try's. Raises OSError."""
-        top = os.path.join(self.work, key)
+        top = f"{self.work}/{key}"
         if form == "own":
             pooled = self.from_pool(top, source.manifest)
             if pooled is not None:
@@ -198,7 +198,7 @@ class Workspaces:
         except OSError:  # the path of a try that asked to be called again is taken
             found.remove()
             return None
-        found.top, found.project = top, os.path.join(top, "project")
+        found.top, found.project = top, f"{top}/project"
         return found
 
     def empty_pool(self) -> None:

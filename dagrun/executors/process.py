@@ -18,7 +18,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,8 +75,8 @@ class ProcessExecutor:
         Raises TaskFailed: `command_failed` if the program or its directory isn't there, `spawn_failed`
         (platform) if the machine has no room.
         """
-        with self._output(launch) as (output, pump):
-            pid = _spawn(launch, output)
+        log = _open_log(launch)
+        pid, pump = self._start_masked(launch, log) if launch.mask else (_start_plain(launch, log), None)
         self._running[launch.name] = _Running(launch.name, _watch(launch, pid), pump)
         handle = {"pid": pid, "try": launch.name}
         if launch.durable:
@@ -158,28 +158,29 @@ class ProcessExecutor:
         if task.pump:
             task.pump.finish()
 
-    @contextmanager
-    def _output(self, launch: Launch) -> Iterator[tuple[int, Pump | None]]:
-        """The descriptor for both output streams, with the pump behind it if there is something to mask."""
-        log = _open_log(launch)
-        if not launch.mask:
-            try:
-                yield log, None
-            finally:
-                os.close(log)
-            return
+    def _start_masked(self, launch: Launch, log: int) -> tuple[int, Pump]:
+        """With a pump before its log, which is the pump's from now on."""
         try:
             pump = Pump(log, self._masker(launch.mask))
         except (OSError, RuntimeError) as error:
             os.close(log)
             raise _no_room(launch, error) from error
         try:
-            yield pump.sink, pump
+            pid = _spawn(launch, pump.sink)
         except BaseException:
             pump.release()
             pump.finish()
             raise
         pump.release()
+        return pid, pump
+
+
+def _start_plain(launch: Launch, log: int) -> int:
+    """It writes into its log, which is closed here."""
+    try:
+        return _spawn(launch, log)
+    finally:
+        os.close(log)
 
 
 def _spawn(launch: Launch, output: int) -> int:

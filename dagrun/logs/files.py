@@ -25,12 +25,12 @@ def log_path(state_dir: str, attempt_id: int | str, task: str, number: int) -> s
 
         digest = hashlib.sha256(task.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         name = f"{name[:_SHOWN_BYTES]}~{digest}~{name[-_SHOWN_BYTES:]}"
-    return os.path.join(log_directory(state_dir, attempt_id), f"{name}~{number}.log")
+    return f"{log_directory(state_dir, attempt_id)}/{name}~{number}.log"
 
 
 def log_directory(state_dir: str, attempt_id: int | str) -> str:
     """Where all logs of an attempt lie."""
-    return os.path.join(state_dir, "logs", str(attempt_id))
+    return f"{state_dir}/logs/{attempt_id}"
 
 
 def open_log(path: str) -> int:

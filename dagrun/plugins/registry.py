@@ -77,6 +77,7 @@ class Plugins(Generic[Factory]):
         self.built_ins = built_ins
         self.noun = noun
         self.registered: dict[str, Factory] = {}
+        self._loaded: dict[str, Factory] = {}  # built-ins
 
     def load(self, name: str) -> Factory:
         """What makes the plug-in of that name, without the `>`.
@@ -86,9 +87,12 @@ class Plugins(Generic[Factory]):
         """
         if name in self.registered:
             return self.registered[name]
+        if name in self._loaded:
+            return self._loaded[name]
         if name in self.built_ins:
             module, _, attribute = self.built_ins[name].partition(":")
-            return cast(Factory, getattr(import_module(module), attribute))
+            found = self._loaded[name] = cast(Factory, getattr(import_module(module), attribute))
+            return found
         if name not in self.installed:
             hint = near_or_missing(name, self.names())
             raise TaskFailed(f"Unknown {self.noun}: {name}> ({hint})", f"unknown_{self.noun}", "config")

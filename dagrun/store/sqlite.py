@@ -111,7 +111,10 @@ class Sqlite:
         # Measured: up to some dozen rows a loop is no slower than executemany, which has to be set up.
         if len(rows) > 12:
             return connection.executemany(statement, rows).rowcount
-        return sum(connection.execute(statement, row).rowcount for row in rows)
+        changed = 0
+        for row in rows:
+            changed += connection.execute(statement, row).rowcount
+        return changed
 
     def bulk(self, connection: sqlite3.Connection, statement: str, rows: Rows) -> None:
         connection.executemany(statement, rows)

@@ -137,7 +137,9 @@ def own_environment(task: TaskContext, secrets: Secrets) -> dict[str, str]:
 
     `_secrets` leads none of its look-ups elsewhere (spec/operators 1.5).
     """
-    given = Params(Params(task.local).optional_map("_env") or {})
+    if task.local.get("_env") is None:
+        return {}
+    given = Params(Params(task.local).optional_map("_env"))
     for name in given:
         if not VARIABLE.match(name):
             raise TaskFailed(f"_env: {name!r} can't be the name of a variable", "bad_option", "config")
@@ -146,8 +148,11 @@ def own_environment(task: TaskContext, secrets: Secrets) -> dict[str, str]:
 
 def written(end: Ended) -> dict[str, Any]:
     """The values that the command wrote to $DAGRUN_OUT. Raises TaskFailed when that isn't a JSON map."""
+    path = f"{end.directory}/{OUT_FILE}"
+    if not os.access(path, os.F_OK):  # the usual case, for which an exception costs ten times as much
+        return {}
     try:
-        with open(os.path.join(end.directory, OUT_FILE), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             text = file.read()
         values = json.loads(text, parse_constant=refuse_constant) if text.strip() else {}
     except FileNotFoundError:

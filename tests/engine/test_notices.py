@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import count
 
 import pytest
 
@@ -24,6 +25,9 @@ def no_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
 
 
+NUMBERS = count()  # no two attempts of a session have the same name
+
+
 class Office:
     """Attempts of one workflow, and those who deliver the notices of them."""
 
@@ -35,12 +39,10 @@ class Office:
         self.files = Files(files or {})
         self.said: list[str] = []
         self.settings: dict[str, str] = {}
-        self.numbers = 0
 
     def attempt(self, *outcomes):
         """An attempt whose task ended so, or to which that happened."""
-        row, live = self.world.submit(self.text, retry_name=f"{id(self)}-{self.numbers}")
-        self.numbers += 1
+        row, live = self.world.submit(self.text, retry_name=f"{next(NUMBERS)}")
         live.witness = self.noticing.witness(live.workflow, self.files)
         take_turn(self.world.store, live, claim=1, lease=lambda: LEASE)
         for one in outcomes:
