@@ -7,7 +7,6 @@ how a task says that it failed. Whatever else escapes is a bug.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 
 class DagrunError(Exception):
@@ -76,6 +75,8 @@ class NotFound(UserError):
 
     def __init__(self, kind: str, name: str, candidates: Sequence[str] = (), hint: str | None = None) -> None:
         text = f"{kind} not found: {name}"
+        from difflib import get_close_matches
+
         close = get_close_matches(name, candidates, n=3, cutoff=0.5)
         if close:
             text += f" (did you mean {', '.join(close)}?)"

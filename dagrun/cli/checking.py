@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from dagrun.core.check import ERROR, WARNING, Finding, Operators, check, operator_name
-from dagrun.core.config import Option, Template
+from dagrun.core.config import Template
+from dagrun.core.kinds import Option
 from dagrun.core.workflow import Workflow
 from dagrun.errors import PluginError, UserError, WorkflowError
 from dagrun.plugins import registry

@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import NamedTuple
 
 import click
 
@@ -18,6 +17,7 @@ from dagrun.cli.table import print_table
 from dagrun.core.check import operator_name
 from dagrun.core.workflow import Node, Workflow
 from dagrun.errors import NotFound, PluginError, UserError
+from dagrun.light import NamedTuple
 from dagrun.project.archive import Directory
 from dagrun.project.loader import compile_file, workflow_files
 

@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 from dagrun.cli.settings import Settings
-from dagrun.core.config import to_boolean
+from dagrun.core.kinds import to_boolean
 from dagrun.engine.attempt import Hosting
 from dagrun.errors import UserError
+from dagrun.light import pattern
 
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+SIZE = pattern(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 def hosting_of(settings: Settings, *, daemon: bool) -> Hosting:

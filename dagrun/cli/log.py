@@ -41,7 +41,7 @@ def command(
             reader.show(heading, read(path))
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Reader:
     opened: Opened
     row: AttemptRow

@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.check import ERROR, Finding, operator_name
 from dagrun.core.compiler import compile_generated
 from dagrun.core.config import Template
 from dagrun.core.workflow import Node, Workflow
 from dagrun.errors import WorkflowError
+from dagrun.light import NamedTuple
 from dagrun.plugins import programs
 
 ASK_SECONDS = 5.0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagrun.cli.opened import Opened
 from dagrun.cli.settings import Settings
-from dagrun.core.config import to_seconds
+from dagrun.core.kinds import to_seconds
 from dagrun.errors import UserError, WorkflowError
 from dagrun.secrets.scopes import LocalSecrets
 

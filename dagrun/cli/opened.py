@@ -37,7 +37,7 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Opened:
     """A project directory with its state below it. Nothing is made or opened before it is needed."""
 

@@ -11,7 +11,8 @@ import click
 from dagrun.cli.checking import operators as known_here
 from dagrun.cli.opened import json_option, print_json
 from dagrun.cli.table import print_table
-from dagrun.core.config import Option, suggest
+from dagrun.core.config import suggest
+from dagrun.core.kinds import Option
 from dagrun.errors import NotFound, UserError
 from dagrun.plugins.describe import Description, describe, kind_of
 from dagrun.project.archive import Directory

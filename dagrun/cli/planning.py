@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from dagrun.cli.table import print_table
-from dagrun.core.config import json_text
 from dagrun.core.javascript import JavaScript
+from dagrun.core.kinds import json_text
 from dagrun.core.params import Variables
 from dagrun.core.reuse import build_tree
 from dagrun.core.session import Identity, builtin_variables

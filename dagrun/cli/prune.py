@@ -86,7 +86,7 @@ def read_retention(settings: Mapping[str, Any], given: Mapping[str, str | None])
 
 def to_lifetime(value: Any, source: str) -> int:
     """Microseconds."""
-    from dagrun.core.config import to_seconds
+    from dagrun.core.kinds import to_seconds
 
     years = YEARS.fullmatch(value) if isinstance(value, str) else None
     try:

@@ -60,7 +60,7 @@ def command(**given: Any) -> int:
     return Retry(**given).main()
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Retry:
     attempt: str
     project: str | None

@@ -70,7 +70,7 @@ def command(**given: Any) -> int:
     return Run(**given).main()
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Run:
     workflow: str
     task: str | None

@@ -44,7 +44,7 @@ SLOTS_PER_CORE = 8
 KILLED = 6
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Runner:
     """Everything that running an attempt of one project needs."""
 

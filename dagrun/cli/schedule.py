@@ -146,7 +146,7 @@ def make_source(opened: Opened, options: dict[str, Any]) -> Folder | Several:
 
 
 def duration(text: str, option: str) -> float:
-    from dagrun.core.config import to_seconds
+    from dagrun.core.kinds import to_seconds
 
     try:
         return to_seconds(text)

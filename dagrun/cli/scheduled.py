@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from datetime import tzinfo
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.decide import Planned
 from dagrun.core.schedule import instant_of
 from dagrun.core.session import parse_session_time
 from dagrun.core.zone import zone
 from dagrun.errors import NotFound, UserError
+from dagrun.light import NamedTuple
 from dagrun.schedules.definition import planned_from
 from dagrun.store.base import ScheduleRow, Tx
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -12,6 +12,7 @@ from dagrun.cli.times import iso, short
 from dagrun.cli.words import attempt_word
 from dagrun.core.session import format_time
 from dagrun.core.zone import zone
+from dagrun.light import NamedTuple
 from dagrun.store.base import AttemptSummary, SkipRow, Tx
 
 MOST_READ = 100_000  # attempts

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.errors import NotFound, UserError
+from dagrun.light import NamedTuple
 
 
 class Settings(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -16,6 +16,7 @@ from dagrun.cli.objects import commit_object
 from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
 from dagrun.engine.owners import daemon_process
 from dagrun.errors import Conflict, NotFound, UserError
+from dagrun.light import NamedTuple
 from dagrun.project.sources import LIST, Git, Several, Tokens, facts_of, git_source, read_list
 from dagrun.project.synced import Status, read_status, wish
 from dagrun.secrets.scopes import LocalSecrets
@@ -92,10 +93,10 @@ class Synced(NamedTuple):
 
 
 def to_seconds(text: str) -> float:
-    from dagrun.core import config
+    from dagrun.core import kinds
 
     try:
-        return config.to_seconds(text)
+        return kinds.to_seconds(text)
     except (ValueError, TypeError):
         raise click.UsageError(f"--timeout {text!r} is no length of time; write, for example, 30s or 10m") from None
 

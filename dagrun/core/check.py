@@ -7,13 +7,15 @@ Rules: features F06 and spelling rule 10, spec/language 10.2 items 22 to 24.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from dagrun.core.config import Option, Template, json_text, suggest
+from dagrun.core.config import Template, suggest
+from dagrun.core.kinds import Option, json_text
 from dagrun.core.retry import group_retry
 from dagrun.core.template import references
 from dagrun.core.workflow import Node, Place, TaskSpec, Workflow
 from dagrun.errors import PluginError
+from dagrun.light import NamedTuple
 
 ERROR, WARNING = "error", "warning"
 

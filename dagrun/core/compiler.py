@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import Map, Params
 from dagrun.core.keys import (
@@ -34,6 +34,7 @@ from dagrun.core.needs import Need, connect_needs
 from dagrun.core.workflow import NOTHING, Node, Place, TaskSpec, Workflow
 from dagrun.core.zone import zone
 from dagrun.errors import TaskFailed, WorkflowError
+from dagrun.light import NamedTuple
 
 # In the order in which the definition is re-assembled (spec/language L20, L23); `_workspace` and `compat` are dagrun's.
 TOP_LEVEL_KEYS = (
@@ -179,7 +180,7 @@ def evaluates_data(config: Map) -> bool:
 # -- tasks
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Compiler:
     source: Mapping[str, Any]  # the map that holds it all, for places
     nodes: list[Node] = field(default_factory=list)

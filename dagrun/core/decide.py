@@ -6,10 +6,11 @@ Pure; the caller knows the clock and the store. Sources: spec/scheduling 6.2; fe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from dagrun.core.schedule import END, Schedule, Slot
 from dagrun.core.session import SECOND
+from dagrun.light import NamedTuple
 
 MISSED = 60 * SECOND  # so late a session was missed: nobody was there to start it
 FULL_WAIT = 600 * SECOND  # for the limit of attempts (6.2 row 4)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.files import Output
 from dagrun.core.retry import Retry
 from dagrun.core.workflow import NOTHING, Node
+from dagrun.light import NamedTuple
 
 # -- how an operator ended
 
@@ -115,7 +116,7 @@ class Overdue(NamedTuple):
 Event = Started | Claimed | Finished | OutOfTime | LeaseLost | Canceled | Abandoned | Woken | Overdue
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Step:
     """What applying events did: each single transition in order, and the indexes of the rows to save."""
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from dagrun.core.files import reference
+from dagrun.light import NamedTuple, pattern
 
 Step = str | int
 
@@ -38,7 +38,7 @@ class Scan(NamedTuple):
     tokens: list[Token]
 
 
-_TOKEN = re.compile(
+_TOKEN = pattern(
     r"""(?P<space>\s+|//[^\n\r\u2028\u2029]*|/\*.*?\*/)
     |(?P<name>[^\W\d][\w$]*|\$[\w$]*)
     |(?P<number>0[xXoObB][0-9a-fA-F_]+n?|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?n?)
@@ -47,13 +47,13 @@ _TOKEN = re.compile(
         |\?\.(?!\d)|.)""",
     re.VERBOSE | re.DOTALL,
 )
-_REGEX = re.compile(r"/(?![*/])(?:[^/\\\[\n\r]|\\[^\n\r]|\[(?:[^\]\\\n\r]|\\[^\n\r])*\])+/[\w$]*")
-_LITERAL = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{)", re.DOTALL)
-_PATH = re.compile(
+_REGEX = pattern(r"/(?![*/])(?:[^/\\\[\n\r]|\\[^\n\r]|\[(?:[^\]\\\n\r]|\\[^\n\r])*\])+/[\w$]*")
+_LITERAL = pattern(r"(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{)", re.DOTALL)
+_PATH = pattern(
     r"""\s*[A-Za-z_$][\w$]*(?:\.[A-Za-z_$][\w$]*|\[(?:0|[1-9]\d{0,8})\]|\['[^'\\\n\r]*'\]|\["[^"\\\n\r]*"\])*\s*""",
     re.VERBOSE | re.ASCII,
 )
-_STEP = re.compile(r"""([A-Za-z_$][\w$]*)|\[(\d+)\]|\['([^']*)'\]|\["([^"]*)"\]""", re.ASCII)
+_STEP = pattern(r"""([A-Za-z_$][\w$]*)|\[(\d+)\]|\['([^']*)'\]|\["([^"]*)"\]""", re.ASCII)
 
 KEYWORDS = frozenset(
     "arguments await break case catch class const continue debugger default delete do else enum export extends false"

@@ -12,10 +12,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import Template
 from dagrun.errors import TaskFailed
+from dagrun.light import NamedTuple
 
 OUTPUTS, INPUTS = "_outputs", "_inputs"
 _REFERENCE = r"""\s*(\+[^\s()'"${}]+)\.file\(\s*(?:"([^"\\]*)"|'([^'\\]*)')\s*\)\s*\Z"""

@@ -14,12 +14,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dagrun.core.config import suggest
 from dagrun.core.expression import GLOBALS, Expression
 from dagrun.core.zone import transitions
 from dagrun.errors import TaskFailed
+from dagrun.light import NamedTuple, pattern
 
 if TYPE_CHECKING:
     import quickjs
@@ -162,10 +163,10 @@ class _Engine:
         return _Failed(message, exhausted=message.startswith("InternalError"))
 
 
-_LONE = re.compile("[\ud800-\udfff]")
-_ODD = re.compile("[\0\ud800-\udfff]")
-_STACK = re.compile(r"\n(    at .*|undefined|)\Z", re.DOTALL)
-_UNKNOWN = re.compile(r"ReferenceError: '(.+)' is not defined")
+_LONE = pattern("[\ud800-\udfff]")
+_ODD = pattern("[\0\ud800-\udfff]")
+_STACK = pattern(r"\n(    at .*|undefined|)\Z", re.DOTALL)
+_UNKNOWN = pattern(r"ReferenceError: '(.+)' is not defined")
 
 
 def _plain(message: str) -> str:

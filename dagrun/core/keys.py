@@ -5,7 +5,6 @@ Nothing is evaluated. Errors are WorkflowErrors with the place in the file. Sour
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -15,6 +14,7 @@ from dagrun.core.needs import Need
 from dagrun.core.template import file_references
 from dagrun.core.workflow import NOTHING, Place
 from dagrun.errors import TaskFailed, WorkflowError
+from dagrun.light import pattern
 
 GROUP_KEYS = (
     "timezone", "schedule", "sla", "_parallel", "_background", "_after", "_error", "_check", "_retry", "_export",
@@ -32,7 +32,7 @@ TASKS_ALONE = (
 
 GENERATED = ("_do", "_else_do")  # what is below them becomes tasks while the attempt runs
 
-TASK_NAME = re.compile(r"[+^][A-Za-z0-9_\-=\[\]{}%&@`,.^]*\Z")
+TASK_NAME = pattern(r"[+^][A-Za-z0-9_\-=\[\]{}%&@`,.^]*\Z")
 LONGEST_NAME = 255
 
 

@@ -83,7 +83,6 @@ class Machine:
         for event in events:
             self.apply(event)
         self.wake_due()
-        self.settle()
         return self.step
 
     # -- events
@@ -113,7 +112,8 @@ class Machine:
             case Overdue():
                 self.overdue(event)
             case Started():
-                self.start()
+                if self.tree.root.state == BLOCKED:
+                    self.unblock(self.tree.root)
             case Canceled(reason):
                 self.cancel(reason)
             case Abandoned(reason):
@@ -124,11 +124,6 @@ class Machine:
         """The task, if that claim still holds it."""
         task = self.tree[index]
         return task if task.lease == lease and task.state in (RUNNING, STOPPING) else None
-
-    def start(self) -> None:
-        root = self.tree.root
-        if root.state == BLOCKED:
-            self.unblock(root)
 
     def claim(self, task: Task, lease: str) -> None:
         if task.state != READY:

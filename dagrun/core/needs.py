@@ -8,11 +8,12 @@ start and an end node for each group, since who needs a group needs the end of a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from dagrun.core.config import suggest
 from dagrun.core.workflow import Node, Place
 from dagrun.errors import WorkflowError
+from dagrun.light import NamedTuple
 
 
 class Need(NamedTuple):

@@ -8,11 +8,12 @@ Or a list of such maps. What a target looks like is known to `dagrun.notices`; h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from dagrun.core.config import Map, Template, suggest
 from dagrun.core.workflow import NotifyRule, Place
 from dagrun.errors import WorkflowError
+from dagrun.light import NamedTuple
 
 KEY = "notify"
 EVENTS = ("failed", "late", "recovered", "canceled", "succeeded")

@@ -11,12 +11,13 @@ hold Templates, evaluated anew by every task; all others are plain data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import Template, merge
 from dagrun.core.state import SUCCESS
 from dagrun.core.tree import Task, TaskTree
 from dagrun.core.workflow import NOTHING
+from dagrun.light import NamedTuple
 
 SMALL = 48  # up to so many names a copied dict is cheaper than a persistent map, and needs no import
 

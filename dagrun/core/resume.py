@@ -9,7 +9,7 @@ is stored. A group is reused when all its members are. A reused generator brings
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import merge
 from dagrun.core.reuse import Choice, Plan, depends_on, reusable
@@ -18,6 +18,7 @@ from dagrun.core.template import references
 from dagrun.core.tree import HANDLERS, Carried, Task, TaskTree
 from dagrun.core.workflow import Node, TaskSpec, Workflow
 from dagrun.errors import NotFound, UserError
+from dagrun.light import NamedTuple
 
 REUSE, RUN, NEW, GONE, SKIP = "reuse", "run", "new", "gone", "skip"
 

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from dagrun.core.state import SUCCESS
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 
 DAY = 86_400_000_000  # microseconds
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import Params, Template
 from dagrun.errors import TaskFailed
+from dagrun.light import NamedTuple
 
 SECOND = 1_000_000
 PLATFORM_LIMIT = 10  # features F25

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from dagrun.core.state import SUCCESS
 from dagrun.core.tree import Carried, Task, TaskTree
 from dagrun.core.workflow import Node, Workflow
+from dagrun.light import NamedTuple
 
 
 class Choice(NamedTuple):
@@ -17,7 +17,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Plan:
     """For each task of the new workflow what happens to it; then the tasks that are gone."""
 

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from dagrun.core.config import Map, Seq, Template, java_double
+from dagrun.core.config import Map, Seq, Template
+from dagrun.core.kinds import java_double
+from dagrun.light import pattern
 
 CORE = "tag:yaml.org,2002:"
 MAP, SEQ, SET, OMAP, PAIRS, MERGE = (CORE + name for name in ("map", "seq", "set", "omap", "pairs", "merge"))
@@ -22,8 +24,8 @@ MAP, SEQ, SET, OMAP, PAIRS, MERGE = (CORE + name for name in ("map", "seq", "set
 # Python refuses to print integers of more than 4300 digits; written in hexadecimal these stay below.
 MAX_DIGITS = 3000
 
-_INTEGER = re.compile(r"[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)")
-_FLOAT = re.compile(
+_INTEGER = pattern(r"[-+]?(?:0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)")
+_FLOAT = pattern(
     r"[-+]?(?:\.[0-9]+|[1-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?"
     r"|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
@@ -133,12 +135,12 @@ def _signed(text: str) -> tuple[int, str]:
 
 
 _DIGITS = {
-    2: re.compile("[01]+"),
-    8: re.compile("[0-7]+"),
-    10: re.compile("[0-9]+"),
-    16: re.compile("[0-9a-fA-F]+"),
+    2: pattern("[01]+"),
+    8: pattern("[0-7]+"),
+    10: pattern("[0-9]+"),
+    16: pattern("[0-9a-fA-F]+"),
 }
-_DECIMAL = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_DECIMAL = pattern(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
 def _digits(text: str, base: int) -> int:
@@ -176,7 +178,7 @@ def _base64(text: str) -> str:
     return text
 
 
-_TIMESTAMP = re.compile(
+_TIMESTAMP = pattern(
     r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"
     r"(?:(?:[Tt]|[ \t]+)([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]*))?"
     r"[ \t]*(?:Z|([-+][0-9]{1,2})(?::?([0-9]{2}))?)?)?"

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import NamedTuple
 
 from dagrun.core.session import EPOCH, SECOND, local_time, resolve_local, start_of_day, start_of_hour, whole_seconds
 from dagrun.errors import UserError
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol, pattern
 
 END = int((datetime(9999, 1, 1, tzinfo=UTC) - EPOCH).total_seconds()) * SECOND  # this schedule is over
 DAY = 86_400 * SECOND
@@ -20,7 +19,7 @@ SHORT_LOOK_BACK = 2 * 3600 * SECOND
 LONGEST_LOOK_BACK = (1 << 14) * DAY  # 45 years: a 29 February that must be a Monday may need 40
 
 
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?\Z", re.ASCII)
+TIME = pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?\Z", re.ASCII)
 
 
 class Instants(Protocol):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import Map, Params
 from dagrun.core.events import Overdue
@@ -21,9 +21,10 @@ from dagrun.core.session import SECOND, local_time
 from dagrun.core.workflow import Workflow
 from dagrun.core.zone import zone
 from dagrun.errors import TaskFailed, WorkflowError
+from dagrun.light import NamedTuple, pattern
 
-CLOCK = re.compile(r"([+-]?\d+):([+-]?\d+)(?::([+-]?\d+))?\Z", re.ASCII)
-TIMES = re.compile(r"([0-9]+(?:\.[0-9]+)?)x_usual\Z", re.ASCII)
+CLOCK = pattern(r"([+-]?\d+):([+-]?\d+)(?::([+-]?\d+))?\Z", re.ASCII)
+TIMES = pattern(r"([0-9]+(?:\.[0-9]+)?)x_usual\Z", re.ASCII)
 DIGDAGS = ("time", "duration")  # exactly one of these, unless one of ours is there
 OURS = ("finish_by", "within", "longer_than", "start_within")
 OPTIONS = (*DIGDAGS, *OURS, "fail", "alert", "kill", "do")

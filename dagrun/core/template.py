@@ -20,10 +20,10 @@ from typing import Any
 from dagrun.core.config import Template
 from dagrun.core.expression import Expression, Step, balanced, expression, scan
 from dagrun.errors import TaskFailed
-from dagrun.protocols import Protocol
+from dagrun.light import Protocol, pattern
 
 NOT_EVALUATED = ("_do", "_else_do")  # at any depth (spec/language T4)
-_RESERVED_FORM = re.compile(r"[a-z]+:")  # `${secret:…}` and its like are left to operators
+_RESERVED_FORM = pattern(r"[a-z]+:")  # `${secret:…}` and its like are left to operators
 _SHOWN = 200  # characters of a text in a message
 _LARGEST_PLAIN = 1 << 53
 
@@ -410,7 +410,7 @@ def references(value: Any) -> set[str]:
     return found
 
 
-_REFERENCE = re.compile(r"\$\{([a-z]+):([^{}]*)\}")
+_REFERENCE = pattern(r"\$\{([a-z]+):([^{}]*)\}")
 
 
 def resolve_secrets(text: str, lookup: Callable[[str], str], *, strict: bool = False) -> str:

@@ -15,11 +15,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
 
 from dagrun.core.state import FAILING, PLANNED, READY, RUNNING, STOPPING, WAITING
 from dagrun.core.tree import Task, TaskTree
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 
 # Kinds of bars.
 QUEUED = "queued"  # ready: no worker has come yet

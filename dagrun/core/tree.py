@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.files import Output
 from dagrun.core.state import BLOCKED, DONE, FAILED, PLANNED, READY, RUNNING, STOPPING, SUCCESS, WAITING
 from dagrun.core.state import FAILING as FAILING_STATE
 from dagrun.core.workflow import NOTHING, TaskSpec
+from dagrun.light import NamedTuple
 
 AT_WORK = frozenset({READY, RUNNING, STOPPING, PLANNED, FAILING_STATE})  # takes a slot of its group's window
 
@@ -115,7 +116,7 @@ def rank(task: Task) -> int:
     return task.index - (priority << 40) if isinstance(priority, int) else task.index
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TaskTree:
     """All tasks of an attempt."""
 

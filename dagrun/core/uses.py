@@ -7,18 +7,18 @@ _rate: 5/s                           starts of this task; _rate: api_x, a rate o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import Params
 from dagrun.core.session import SECOND
 from dagrun.core.tree import Task, TaskTree
 from dagrun.errors import TaskFailed
+from dagrun.light import NamedTuple, pattern
 
 WHOLE = 1000  # pools are counted in thousandths
 LOCK = "lock:"
-RATE = re.compile(r"([0-9]+)\s*/\s*([0-9a-z ]+)\Z")
+RATE = pattern(r"([0-9]+)\s*/\s*([0-9a-z ]+)\Z")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 KEYS = ("_use", "_rate", "_priority")
 

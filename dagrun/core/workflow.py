@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import mark_templates
+from dagrun.light import NamedTuple
 
 NOTHING: Mapping[str, Any] = {}
 
 Place = tuple[str | None, int | None, int | None]  # file, line, column
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class TaskSpec:
     """The definition of one task. Treat it as frozen: tasks of many rows share one.
 
@@ -92,7 +93,7 @@ class NotifyRule(NamedTuple):
     place: Place = (None, None, None)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Node:
     """One task of a compiled file: its definition and its place among the others. Indexes count in pre-order."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from yaml import events
@@ -22,6 +22,7 @@ from dagrun.core import scalars
 from dagrun.core.config import Map, Place, Seq
 from dagrun.core.yaml_errors import explain
 from dagrun.errors import WorkflowError
+from dagrun.light import NamedTuple
 
 MAX_CHARACTERS = 10_000_000  # of a file with all its includes; 50,000 tasks take about 2,000,000
 MAX_DEPTH = 100  # of nested maps and lists; far below what recursion in Python can walk
@@ -142,7 +143,7 @@ class _Frame:
         self.value.absorb(source)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Load:
     """What all files of one load share."""
 

@@ -10,11 +10,13 @@ import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
-_OFFSET = re.compile(
+from dagrun.light import pattern
+
+_OFFSET = pattern(
     r"(?P<sign>[+-])(?:(?P<hours>\d{1,2})|(?P<h>\d\d)(?P<colon>:?)(?P<m>\d\d)(?:(?P=colon)(?P<s>\d\d))?)",
     re.ASCII,
 )
-_REGION = re.compile(r"[A-Za-z][A-Za-z0-9~/._+-]+")
+_REGION = pattern(r"[A-Za-z][A-Za-z0-9~/._+-]+")
 # Java's database of zones lacks these, although the system's has them.
 _NOT_IN_JAVA = frozenset({"EST", "HST", "MST", "ROC", "Factory", "GMT+0", "GMT-0", "localtime", "posixrules"})
 _NOT_IN_JAVA_PREFIXES = ("posix/", "right/")

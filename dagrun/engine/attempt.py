@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.params import EMPTY, Scope, Variables
 from dagrun.core.session import Identity, builtin_variables
 from dagrun.core.tree import Task, TaskTree
 from dagrun.engine.rows import decode
 from dagrun.engine.turn import Live
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 from dagrun.store.base import AttemptRow, SessionRow, Store, Tx
 
 
@@ -29,7 +29,7 @@ class Hosting(NamedTuple):
     memory: int = 2 << 30  # bytes of data of a call; 0: any number
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Attempt:
     live: Live
     session: SessionRow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.schedule import END, Schedule
 from dagrun.core.session import format_time
@@ -13,6 +13,7 @@ from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission
 from dagrun.engine.waiting_room import queue
 from dagrun.errors import Conflict, LimitExceeded, UserError
+from dagrun.light import NamedTuple
 from dagrun.store.base import AttemptRow, RevisionRow, Tx
 
 LAST_EXECUTED = "last_executed_session_time"

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.decide import Planned
 from dagrun.core.sla import alarm_of
@@ -21,6 +21,7 @@ from dagrun.engine.owners import place_of
 from dagrun.engine.rows import decode
 from dagrun.engine.timetable import Key, take_over
 from dagrun.errors import NotFound, UserError, WorkflowError
+from dagrun.light import NamedTuple
 from dagrun.project.archive import Snapshot, snapshot
 from dagrun.project.loader import compile_file, name_of, workflow_file, workflow_files
 from dagrun.project.sources import Place

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dagrun.engine.asked import Services
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Context:
     """One call of one operator. `services` is what it may reach of the process that runs it."""
 

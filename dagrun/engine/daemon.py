@@ -27,9 +27,9 @@ from dagrun.engine.takeup import directories_by_attempt, starts, take_up
 from dagrun.engine.turn import Live
 from dagrun.engine.waiting_room import is_queued
 from dagrun.errors import Conflict, UserError
+from dagrun.light import Protocol
 from dagrun.project.sources import Place
 from dagrun.project.watch import Watch
-from dagrun.protocols import Protocol
 from dagrun.store.base import AttemptRow, Store
 
 RELOAD_SECONDS = 1.0

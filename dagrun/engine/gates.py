@@ -7,13 +7,13 @@ circle. A part is held as long as its task or group lives: whatever ends that, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from dagrun.core.events import Move
 from dagrun.core.state import DONE, WAITING
 from dagrun.core.tree import Task, TaskTree
 from dagrun.core.uses import LOCK, WHOLE, Use, rate_of, takers, use_of
 from dagrun.errors import TaskFailed
+from dagrun.light import NamedTuple
 from dagrun.store.base import HoldRow, Tx
 
 NO_ROOM = "there was no room in its pools within the timeout of its _use"

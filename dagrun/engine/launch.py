@@ -23,9 +23,9 @@ from dagrun.engine.task import Call, Limits
 from dagrun.engine.workspace import Workspace, Workspaces, inside
 from dagrun.errors import TaskFailed
 from dagrun.executors.marks import MARK, marked, send
+from dagrun.light import Protocol
 from dagrun.plugins.executor import Exit, Launch
 from dagrun.plugins.operator import Command, TryFile
-from dagrun.protocols import Protocol
 
 if TYPE_CHECKING:
     from dagrun.core.files import Output
@@ -49,7 +49,7 @@ class ProcessLike(Protocol):
     def forget(self, handle: Mapping[str, Any]) -> None: ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Prepared:
     """Where one try works. `io` is its own directory, `directory` its working directory."""
 

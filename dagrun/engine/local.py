@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from dagrun.core.config import merge, to_text
+from dagrun.core.config import merge
 from dagrun.core.events import Canceled
+from dagrun.core.kinds import to_text
 from dagrun.core.session import parse_full_time, whole_seconds
 from dagrun.core.sla import Alarm, alarm_of, asks_for_usual
 from dagrun.core.state import SUCCESS
@@ -28,6 +29,7 @@ from dagrun.engine.turn import Live
 from dagrun.engine.waiting_room import KEY
 from dagrun.engine.worker import Worker
 from dagrun.errors import NotFound, TaskFailed, UserError
+from dagrun.light import NamedTuple
 from dagrun.plugins.operator import Child
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
 

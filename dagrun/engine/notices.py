@@ -12,13 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.session import SECOND
 from dagrun.core.template import resolve_secrets
 from dagrun.engine.couriers import Couriers
 from dagrun.engine.noticing import Noticing, notice_of
 from dagrun.errors import DeliveryFailed, TaskFailed, UserError
+from dagrun.light import NamedTuple
 from dagrun.notices.delivery import deliver
 from dagrun.notices.notice import Notice, next_wait
 from dagrun.notices.target import Target, parse_target, without_secrets

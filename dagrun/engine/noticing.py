@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dagrun.core.events import Abandoned, Event, Overdue
 from dagrun.core.session import SECOND, Identity, builtin_variables, format_time
@@ -19,7 +19,7 @@ from dagrun.core.workflow import NOTHING, NotifyRule, Workflow
 from dagrun.core.zone import zone
 from dagrun.engine.rows import decode, encode
 from dagrun.errors import DagrunError, UserError, WorkflowError
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 from dagrun.store.base import AttemptRow, Store, Tx
 from dagrun.store.noticed import WAITING, NoticeRow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagrun.core.events import Move
 from dagrun.core.tree import Task
 from dagrun.engine.attempt import Attempt
-from dagrun.protocols import Protocol
+from dagrun.light import Protocol
 
 
 class Observer(Protocol):

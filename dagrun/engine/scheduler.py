@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.concurrency import FAIL, SKIP, START, admit
 from dagrun.core.decide import BROKEN_WAIT, MISSED, Active, Decision, Planned, Skip, Start, Wait, decide, seconds
@@ -26,7 +26,7 @@ from dagrun.engine.timetable import enable, moved_to, share
 from dagrun.engine.turn import Live
 from dagrun.engine.waiting_room import KEY, STRICT, end_queued, fail_queued, is_queued, last_failed, queue, ready
 from dagrun.errors import NotFound, UserError
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 from dagrun.store.base import AttemptRow, ScheduleRow, SkipRow, Store, Tx
 
 AT_ONCE = 50  # rows in one transaction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.events import Started
 from dagrun.core.machine import step
@@ -14,6 +14,7 @@ from dagrun.core.workflow import NOTHING, Workflow
 from dagrun.engine.rows import encode, to_row
 from dagrun.engine.turn import MOVE_BITS, Live
 from dagrun.errors import LimitExceeded
+from dagrun.light import NamedTuple
 from dagrun.store.base import AttemptRow, MoveRow, RevisionRow, Tx
 
 TASK_LIMIT = 100_000  # features, section 0

@@ -39,7 +39,7 @@ MOST_NESTED = 100  # groups generated inside each other; a workflow that calls i
 SINCE = "_since"  # in a memo: when the first call of a try with a time limit was made, microseconds
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Limits:
     """The task's `_timeout` (features F31), in seconds."""
 
@@ -48,7 +48,7 @@ class Limits:
     signal: str = "TERM"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Call:
     """One try: the operator and what it sees. A `hosted` one runs in a process of its own."""
 

@@ -25,7 +25,7 @@ def machine_clock() -> int:
     return time.time_ns() // 1000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Try:
     """One try of one task that this worker holds the claim of."""
 
@@ -59,7 +59,7 @@ class Try:
         return self.handle is not None or self.transfer is not None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Report:
     """How a try ended, still to be told in a turn."""
 

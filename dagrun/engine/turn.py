@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dagrun.core.events import Claimed, Event, Finished, Move, Step
 from dagrun.core.machine import Machine
@@ -18,6 +18,7 @@ from dagrun.core.tree import Task, TaskTree
 from dagrun.core.workflow import Workflow
 from dagrun.engine.rows import catch_up, encode, load_tree, to_row
 from dagrun.errors import TaskFailed
+from dagrun.light import NamedTuple
 from dagrun.store.base import AttemptRow, MoveRow, Store, TryRow, Tx
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ TURNS_AT_ONCE = 100  # in one transaction
 MOVE_BITS = 24  # a move's number is its turn's version and its place in the turn: in order, without counting
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Live:
     """An attempt that this process works on: its workflow, and its tree as far as this process knows it."""
 
@@ -50,7 +51,7 @@ class Live:
         self.gated = self.gated or any("_use" in task.spec.config or "_rate" in task.spec.config for task in tasks)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Turn:
     """What a turn did. `tree` is as the turn left it."""
 
@@ -204,6 +205,10 @@ def save(tx: Tx, live: Live, tree: TaskTree, row: AttemptRow, step: Step) -> Att
     )
     root = tree.root
     done = root.state in DONE
+    if not done and tree.cancel_requested == bool(row.cancel_requested):
+        tx.save_version(live.id, version)
+        tree.version = version
+        return row._replace(version=version)
     row = row._replace(
         version=version,
         cancel_requested=1 if tree.cancel_requested else 0,

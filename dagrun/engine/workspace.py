@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
 import sys
 from collections.abc import Mapping
@@ -26,8 +25,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagrun.errors import TaskFailed
+from dagrun.light import Protocol
 from dagrun.project.archive import object_path
-from dagrun.protocols import Protocol
 
 FICLONE = 0x40049409  # linux/fs.h
 CHUNK = 1 << 30
@@ -40,7 +39,7 @@ Status = tuple[int, int, int]
 DIRECTORY: Status = (-1, 0, 0)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Workspace:
     """One try's directories. `filled` tells what stands in its own project directory; None if the try doesn't own it."""
 
@@ -150,7 +149,7 @@ class Source(Protocol):
     def project_dir(self) -> str: ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Workspaces:
     """Makes workspaces below `state_dir`."""
 
@@ -296,6 +295,8 @@ def copy_bytes(source: int, target: int) -> None:
         while os.sendfile(target, source, None, CHUNK):
             pass
         return
+    import shutil
+
     with os.fdopen(source, "rb", closefd=False) as from_, os.fdopen(target, "wb", closefd=False) as to:
         shutil.copyfileobj(from_, to)
 
@@ -365,6 +366,8 @@ def remove_plainly(path: str) -> None:
 
 def remove_stubbornly(path: str) -> None:
     """Every directory is opened to us first, from the top down; what still can't be removed stays."""
+    import shutil  # only here: starting up must not pay for it
+
     if os.path.islink(path):
         return
     permit(path)

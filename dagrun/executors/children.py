@@ -17,8 +17,8 @@ from typing import Any
 
 from dagrun.errors import TaskFailed
 from dagrun.executors import marks
+from dagrun.light import Protocol
 from dagrun.plugins.executor import Exit
-from dagrun.protocols import Protocol
 
 _MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 _MEMORY_SLACK = 1 << 20  # the kernel counts pages in batches

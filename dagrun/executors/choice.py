@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dagrun.errors import TaskFailed
 from dagrun.executors import marks
+from dagrun.light import Protocol
 from dagrun.plugins.executor import Exit, Launch
-from dagrun.protocols import Protocol
 
 if TYPE_CHECKING:
     from dagrun.executors.docker.executor import DockerExecutor

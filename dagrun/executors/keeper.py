@@ -41,7 +41,7 @@ _OUT_OF_DESCRIPTORS_SECONDS = 0.1  # before the processes of this machine are lo
 _HERE = "."  # the state directory: it may be moved, and its path may be longer than a socket's may be
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Kept:
     """A try that runs."""
 

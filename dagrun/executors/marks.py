@@ -17,7 +17,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import NamedTuple
+
+from dagrun.light import NamedTuple
 
 MARK = "DAGRUN_TRY"
 

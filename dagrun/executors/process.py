@@ -38,7 +38,7 @@ _KILL_ROUNDS = 250  # about five seconds: what the kernel can't end by then must
 _OUR_FAULT = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Ending:
     grace: float
     signal: int
@@ -52,7 +52,7 @@ class _Ending:
         return self.rounds >= _KILL_ROUNDS or 0 < self.found == self.refused
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Running:
     name: str
     child: Child

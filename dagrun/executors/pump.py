@@ -13,7 +13,7 @@ import select
 import termios
 import threading
 
-from dagrun.protocols import Protocol
+from dagrun.light import Protocol
 
 _CHUNK_BYTES = 1 << 16  # the size of a pipe
 

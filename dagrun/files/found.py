@@ -10,10 +10,10 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from dagrun.errors import TaskFailed
 from dagrun.files.store import Stopped, TransferStopped
+from dagrun.light import NamedTuple
 
 
 class Area(NamedTuple):

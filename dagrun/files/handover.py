@@ -9,12 +9,13 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from dagrun.core.files import Output
 from dagrun.errors import TaskFailed
 from dagrun.files.found import Area, found_files, is_below
 from dagrun.files.store import FileStore, Stopped, TransferStopped
+from dagrun.light import NamedTuple
 
 # A file that must survive a loss of power, or goes over the network, is waited for: eight at once take a sixth of the time of one
 # after the other, measured with small files on ext4; more of them gain little.

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from dagrun.core.files import Output
 from dagrun.errors import TaskFailed, UserError
-from dagrun.protocols import Protocol
+from dagrun.light import Protocol
 
 CHUNK_BYTES = 1 << 20
 UNNAMED_SECONDS = (

@@ -11,9 +11,10 @@ import ssl
 from collections.abc import Mapping
 from email.message import EmailMessage
 from email.utils import localtime, make_msgid, parseaddr
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.errors import DeliveryFailed
+from dagrun.light import NamedTuple
 from dagrun.notices.deadline import Deadline
 
 PREFIX = "notices.mail."

@@ -7,9 +7,10 @@ knows neither the engine, which makes notices, nor where secrets come from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dagrun.core.workflow import NOTHING
+from dagrun.light import NamedTuple
 
 if TYPE_CHECKING:
     from email.message import EmailMessage

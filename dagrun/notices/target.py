@@ -7,10 +7,10 @@ URL than its host.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from dagrun.errors import UserError
+from dagrun.light import NamedTuple
 
 SLACK = "slack"
 MAIL = "mail"

@@ -18,9 +18,9 @@ import tempfile
 from collections.abc import Collection
 from contextlib import suppress
 from textwrap import dedent
-from typing import NamedTuple
 
 from dagrun.errors import PluginError
+from dagrun.light import NamedTuple
 from dagrun.plugins import registry
 from dagrun.plugins.host import Hosted, crash, failure_of, limited, load
 from dagrun.plugins.local import file_of

@@ -10,9 +10,9 @@ Executor.tick(now)     -> seconds       carries on with what was stopped
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 
 
 class Launch(NamedTuple):

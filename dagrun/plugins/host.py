@@ -25,9 +25,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from dagrun.errors import PluginError
+from dagrun.light import NamedTuple
 from dagrun.plugins import registry
 from dagrun.plugins.operator import (
     Command,
@@ -139,7 +140,7 @@ def crash(operator: Hosted, exit_code: int) -> TaskFailed:
 # -- the operator's side
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class HostedTask:
     """The TaskContext that a plug-in sees."""
 

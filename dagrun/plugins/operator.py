@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-from dagrun.core.config import Option, Params, json_text, mark_templates
+from dagrun.core.config import Params, mark_templates
+from dagrun.core.kinds import Option, json_text
 from dagrun.errors import TaskFailed
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 
 __all__ = [
     "Again", "Child", "Command", "Ended", "Operator", "OperatorFactory", "Option", "Params", "Result", "Subtask",

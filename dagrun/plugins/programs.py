@@ -16,7 +16,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from glob import glob
-from typing import NamedTuple
+
+from dagrun.light import NamedTuple
 
 PROBE_SECONDS = 2.0
 _NAME_ANOTHER = "name the path of another one; dagrun doctor lists those that are there"

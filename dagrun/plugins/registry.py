@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dagrun.core.config import suggest
 from dagrun.errors import PluginError, TaskFailed
+from dagrun.light import NamedTuple
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

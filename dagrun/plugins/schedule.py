@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import tzinfo
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from dagrun.core.schedule import Instants, resolve
+from dagrun.light import NamedTuple
 
 __all__ = ["ClockChange", "Instants", "Options", "Parsed", "ScheduleKind", "resolve"]
 

@@ -30,7 +30,7 @@ from dagrun.plugins.results import Answer
 __all__ = ["FakeTask", "Ran", "context", "execute", "run"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FakeTask:
     """A TaskContext. Make it with `context`."""
 

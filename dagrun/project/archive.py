@@ -19,9 +19,10 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from threading import get_ident
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.errors import NotFound, UserError
+from dagrun.light import NamedTuple
 
 LINKED = frozenset({".git", ".venv", "node_modules"})
 LEFT_OUT = frozenset({".dagrun", ".digdag", "__pycache__"})

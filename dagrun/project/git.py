@@ -21,9 +21,9 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from secrets import token_hex
-from typing import NamedTuple
 
 from dagrun.errors import Conflict, NotFound, UserError
+from dagrun.light import NamedTuple
 from dagrun.project.git_program import (
     Ended,
     address_of,

@@ -13,10 +13,10 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from dagrun.errors import UserError
+from dagrun.light import NamedTuple
 
 # -- calling it
 

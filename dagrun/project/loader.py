@@ -16,7 +16,7 @@ from dagrun.core.config import Map
 from dagrun.core.workflow import Workflow
 from dagrun.core.yaml import decode, load, resolve_include
 from dagrun.errors import NotFound, UserError, WorkflowError
-from dagrun.protocols import Protocol
+from dagrun.light import Protocol
 
 SUFFIXES = (".dig", ".yml", ".yaml")
 LARGEST_FILE = 10_000_000  # bytes

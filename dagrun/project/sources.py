@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import Params
 from dagrun.core.yaml import load
 from dagrun.errors import NotFound, TaskFailed, UserError
+from dagrun.light import NamedTuple
 from dagrun.project.git import Commit, Repository
 from dagrun.project.synced import Status, wished, write_status
 

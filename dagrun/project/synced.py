@@ -13,7 +13,9 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
+
+from dagrun.light import NamedTuple
 
 SYNC = "sync"
 STATUS = "status.json"

@@ -13,8 +13,8 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
+from dagrun.light import NamedTuple
 from dagrun.project.archive import stamp
 
 LOOK_ANYWAY_SECONDS = 30.0

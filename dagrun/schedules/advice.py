@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import Map
 from dagrun.core.workflow import Place, Workflow
+from dagrun.light import NamedTuple
 
 # Of the day of the week 7 is read as 0 before the range is built (spec/scheduling 3.2).
 SUNDAY_ONLY = re.compile(r"(?:^|,)0-7(?:$|[,/])")

@@ -7,7 +7,8 @@ value with a step is just that value, and both day fields must match.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from dagrun.light import NamedTuple
 
 MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 WEEKDAYS = {name: number for number, name in enumerate("sun mon tue wed thu fri sat".split())}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.session import SECOND, parse_session_time
+from dagrun.light import NamedTuple
 from dagrun.plugins.schedule import Options, Parsed, ScheduleKind
 from dagrun.schedules.cron import cron, delay_of
 

@@ -9,14 +9,14 @@ files aren't encrypted: mode 0600 in a directory of mode 0700 is all that keeps 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from dagrun.errors import TaskFailed, UserError
+from dagrun.light import pattern
 
 _SEGMENT = r"[A-Za-z](?:[A-Za-z0-9_-]*[A-Za-z0-9])?"
-_KEY = re.compile(rf"{_SEGMENT}(?:\.{_SEGMENT})*")
+_KEY = pattern(rf"{_SEGMENT}(?:\.{_SEGMENT})*")
 _LONGEST_KEY = 255
 _LARGEST_VALUE_BYTES = 16 * 1024
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
 
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 from dagrun.store.noticed import Noticed
 
 
@@ -358,6 +357,9 @@ class Tx(Planned, Pruned, Noticed, Protocol):
     def newest_attempt_of_session(self, session_id: int) -> AttemptRow | None: ...
     def newest_attempt_of_workflow(self, project_id: int, workflow: str) -> AttemptRow | None:
         """The newest attempt of any session of the workflow."""
+
+    def save_version(self, attempt_id: int, version: int) -> None:
+        """Nothing else of its row has changed. Raises NotFound."""
 
     def save_attempt(self, row: AttemptRow) -> None:
         """Update the columns that change: state, version, cancel_requested, owner, error, finished_at.

@@ -5,12 +5,10 @@ Behind each statement stand its parameters, in order.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 HEAD = "0004"  # the newest migration
 
 
-class Statements(NamedTuple):
+class Statements:
     insert_store_id: str  # key, value
     find_project: str  # name
     get_project: str  # id
@@ -33,6 +31,7 @@ class Statements(NamedTuple):
     newest_attempt: str
     newest_attempt_of_session: str  # session_id
     newest_attempt_of_workflow: str  # project_id, workflow
+    save_version: str  # version, id
     save_attempt: str  # state, version, cancel_requested, owner, error, …
     live_attempts: str
     list_attempts: str
@@ -113,112 +112,112 @@ class Statements(NamedTuple):
     list_attempts_end: str  # limit, offset
 
 
-SQLITE = Statements(
-    insert_store_id="""
+class SQLITE(Statements):
+    insert_store_id = """
         INSERT INTO meta ("key", value) VALUES (?, ?) ON CONFLICT DO NOTHING
-    """,
-    find_project="""
+    """
+    find_project = """
         SELECT projects.id, projects.name, projects.created_at
         FROM projects
         WHERE projects.name = ?
-    """,
-    get_project="""
+    """
+    get_project = """
         SELECT projects.id, projects.name, projects.created_at
         FROM projects
         WHERE projects.id = ?
-    """,
-    insert_project="INSERT INTO projects (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
-    find_revision="""
+    """
+    insert_project = "INSERT INTO projects (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
+    find_revision = """
         SELECT revisions.id, revisions.project_id, revisions.name, revisions.manifest, revisions.created_at
         FROM revisions
         WHERE revisions.project_id = ? AND revisions.name = ?
-    """,
-    match_revisions="""
+    """
+    match_revisions = """
         SELECT revisions.id, revisions.project_id, revisions.name, revisions.manifest, revisions.created_at
         FROM revisions
         WHERE revisions.project_id = ? AND revisions.name >= ? AND revisions.name < ? ORDER BY
         revisions.name
-    """,
-    get_revision="""
+    """
+    get_revision = """
         SELECT revisions.id, revisions.project_id, revisions.name, revisions.manifest, revisions.created_at
         FROM revisions
         WHERE revisions.id = ?
-    """,
-    latest_revision="""
+    """
+    latest_revision = """
         SELECT revisions.id, revisions.project_id, revisions.name, revisions.manifest, revisions.created_at
         FROM revisions
         WHERE revisions.id = (SELECT max(revisions.id) AS max_1
         FROM revisions
         WHERE revisions.project_id = ?)
-    """,
-    insert_revision="""
+    """
+    insert_revision = """
         INSERT INTO revisions (project_id, name, manifest, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO
         NOTHING
-    """,
-    find_session="""
+    """
+    find_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
         WHERE sessions.project_id = ? AND sessions.workflow = ? AND sessions.session_time = ?
-    """,
-    claim_session="""
+    """
+    claim_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
         WHERE sessions.project_id = ? AND sessions.workflow = ? AND sessions.session_time = ?
-    """,
-    get_session="""
+    """
+    get_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
         WHERE sessions.id = ?
-    """,
-    lock_session="""
+    """
+    lock_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
         WHERE sessions.id = ?
-    """,
-    insert_session="""
+    """
+    insert_session = """
         INSERT INTO sessions (uuid, project_id, workflow, session_time, created_at) VALUES (?, ?, ?, ?, ?)
         ON CONFLICT DO NOTHING
-    """,
-    insert_attempt="""
+    """
+    insert_attempt = """
         INSERT INTO attempts (session_id, number, retry_name, revision_id, timezone, state, version,
         cancel_requested, params, options, resumed_from, owner, error, created_at, finished_at, project_id,
         workflow) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
         RETURNING id
-    """,
-    highest_number="""
+    """
+    highest_number = """
         SELECT max(attempts.number) AS max_1
         FROM attempts
         WHERE attempts.session_id = ?
-    """,
-    get_attempt="""
+    """
+    get_attempt = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at
         FROM attempts
         WHERE attempts.id = ?
-    """,
-    lock_attempt="""
+    """
+    lock_attempt = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at
         FROM attempts
         WHERE attempts.id = ?
-    """,
-    find_attempt="""
+    """
+    find_attempt = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at
         FROM attempts
         WHERE attempts.session_id = ? AND attempts.retry_name = ?
-    """,
-    newest_attempt="""
+    """
+    newest_attempt = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -226,8 +225,8 @@ SQLITE = Statements(
         FROM attempts
         WHERE attempts.id = (SELECT max(attempts.id) AS max_1
         FROM attempts)
-    """,
-    newest_attempt_of_session="""
+    """
+    newest_attempt_of_session = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -236,8 +235,8 @@ SQLITE = Statements(
         WHERE attempts.id = (SELECT max(attempts.id) AS max_1
         FROM attempts
         WHERE attempts.session_id = ?)
-    """,
-    newest_attempt_of_workflow="""
+    """
+    newest_attempt_of_workflow = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -246,20 +245,21 @@ SQLITE = Statements(
         WHERE attempts.id = (SELECT max(attempts.id) AS max_1
         FROM attempts
         WHERE attempts.project_id = ? AND attempts.workflow = ?)
-    """,
-    save_attempt="""
+    """
+    save_version = "UPDATE attempts SET version=? WHERE attempts.id = ?"
+    save_attempt = """
         UPDATE attempts SET state=?, version=?, cancel_requested=?, owner=?, error=?, finished_at=? WHERE
         attempts.id = ?
-    """,
-    live_attempts="""
+    """
+    live_attempts = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at
         FROM attempts
         WHERE attempts.finished_at IS NULL ORDER BY attempts.id
-    """,
-    list_attempts="""
+    """
+    list_attempts = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -267,24 +267,24 @@ SQLITE = Statements(
         sessions.session_time, sessions.created_at AS created_at_1, projects.name, revisions.name AS name_1
         FROM attempts JOIN sessions ON sessions.id = attempts.session_id JOIN projects ON projects.id =
         attempts.project_id JOIN revisions ON revisions.id = attempts.revision_id
-    """,
-    where_project="attempts.project_id = ?",
-    where_workflow="attempts.workflow = ?",
-    where_session="attempts.session_id = ?",
-    where_state="attempts.state = ?",
-    where_before="attempts.id < ?",
-    insert_task="""
+    """
+    where_project = "attempts.project_id = ?"
+    where_workflow = "attempts.workflow = ?"
+    where_session = "attempts.session_id = ?"
+    where_state = "attempts.state = ?"
+    where_before = "attempts.id < ?"
+    insert_task = """
         INSERT INTO tasks (attempt_id, idx, parent, name, source, upstreams, definition, state, version,
         superseded, tries, retries, platform_retries, memo, lease, handle, due_at, started_at, finished_at,
         stored, reset, exported, error, reason, reused_from, outputs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
         ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    """,
-    save_task="""
+    """
+    save_task = """
         UPDATE tasks SET state=?, version=?, superseded=?, tries=?, retries=?, platform_retries=?, memo=?,
         lease=?, handle=?, due_at=?, started_at=?, finished_at=?, stored=?, reset=?, exported=?, error=?,
         reason=?, reused_from=?, outputs=? WHERE tasks.attempt_id = ? AND tasks.idx = ?
-    """,
-    load_tasks="""
+    """
+    load_tasks = """
         SELECT tasks.attempt_id, tasks.idx, tasks.parent, tasks.name, tasks.source, tasks.upstreams,
         tasks.definition, tasks.state, tasks.version, tasks.superseded, tasks.tries, tasks.retries,
         tasks.platform_retries, tasks.memo, tasks.lease, tasks.handle, tasks.due_at, tasks.started_at,
@@ -292,58 +292,58 @@ SQLITE = Statements(
         tasks.reused_from, tasks.outputs
         FROM tasks
         WHERE tasks.attempt_id = ? AND tasks.version > ? ORDER BY tasks.idx
-    """,
-    insert_try="""
+    """
+    insert_try = """
         INSERT INTO tries (attempt_id, idx, try_number, started_at, finished_at, outcome, exit_code, error,
         peak_memory, cpu, log) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    """,
-    load_tries="""
+    """
+    load_tries = """
         SELECT tries.attempt_id, tries.idx, tries.try_number, tries.started_at, tries.finished_at,
         tries.outcome, tries.exit_code, tries.error, tries.peak_memory, tries.cpu, tries.log
         FROM tries
         WHERE tries.attempt_id = ? ORDER BY tries.idx, tries.try_number
-    """,
-    load_tries_of_task="""
+    """
+    load_tries_of_task = """
         SELECT tries.attempt_id, tries.idx, tries.try_number, tries.started_at, tries.finished_at,
         tries.outcome, tries.exit_code, tries.error, tries.peak_memory, tries.cpu, tries.log
         FROM tries
         WHERE tries.attempt_id = ? AND tries.idx = ? ORDER BY tries.idx, tries.try_number
-    """,
-    insert_move="""
+    """
+    insert_move = """
         INSERT INTO moves (attempt_id, seq, idx, "before", "after", at, reason) VALUES (?, ?, ?, ?, ?, ?, ?)
-    """,
-    load_moves="""
+    """
+    load_moves = """
         SELECT moves.attempt_id, moves.seq, moves.idx, moves."before", moves."after", moves.at, moves.reason
         FROM moves
         WHERE moves.attempt_id = ? AND moves.seq > ? ORDER BY moves.seq
-    """,
-    insert_schedule="""
+    """
+    insert_schedule = """
         INSERT INTO schedules (project_id, workflow, position, revision_id, definition, next_session,
         next_run, planned_run, last_session, disabled_at, disabled_until, skip_before, note, created_at,
         updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-    """,
-    save_schedule="""
+    """
+    save_schedule = """
         UPDATE schedules SET revision_id=?, definition=?, next_session=?, next_run=?, planned_run=?,
         last_session=?, disabled_at=?, disabled_until=?, skip_before=?, note=?, created_at=?, updated_at=?
         WHERE schedules.id = ?
-    """,
-    delete_schedule="DELETE FROM schedules WHERE schedules.id = ?",
-    list_schedules="""
+    """
+    delete_schedule = "DELETE FROM schedules WHERE schedules.id = ?"
+    list_schedules = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
         schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules ORDER BY schedules.project_id, schedules.workflow, schedules.position
-    """,
-    list_schedules_of="""
+    """
+    list_schedules_of = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
         schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.project_id = ? ORDER BY schedules.project_id, schedules.workflow, schedules.position
-    """,
-    due_schedules="""
+    """
+    due_schedules = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
@@ -352,48 +352,48 @@ SQLITE = Statements(
         WHERE schedules.project_id = ? AND schedules.disabled_at IS NULL AND schedules.next_run <= ? ORDER
         BY schedules.next_run, schedules.id
         LIMIT ? OFFSET ?
-    """,
-    next_due_schedule="""
+    """
+    next_due_schedule = """
         SELECT min(schedules.next_run) AS min_1
         FROM schedules
         WHERE schedules.project_id = ? AND schedules.disabled_at IS NULL
-    """,
-    ended_pauses="""
+    """
+    ended_pauses = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
         schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.disabled_until <= ?
-    """,
-    lock_schedule="""
+    """
+    lock_schedule = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
         schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.id = ?
-    """,
-    insert_skip="""
+    """
+    insert_skip = """
         INSERT INTO skips (project_id, workflow, session_time, run_time, at, reason) VALUES (?, ?, ?, ?, ?,
         ?) ON CONFLICT DO NOTHING
-    """,
-    list_skips="""
+    """
+    list_skips = """
         SELECT skips.project_id, skips.workflow, skips.session_time, skips.run_time, skips.at, skips.reason
         FROM skips
         WHERE skips.project_id = ? AND skips.workflow = ? ORDER BY skips.session_time DESC
-    """,
-    insert_queued="""
+    """
+    insert_queued = """
         INSERT INTO queue (attempt_id, project_id, workflow, "key", most, after_session, due_at, why) VALUES
         (?, ?, ?, ?, ?, ?, ?, ?)
-    """,
-    delete_queued="DELETE FROM queue WHERE queue.attempt_id = ?",
-    list_queued="""
+    """
+    delete_queued = "DELETE FROM queue WHERE queue.attempt_id = ?"
+    list_queued = """
         SELECT queue.attempt_id, queue.project_id, queue.workflow, queue."key", queue.most,
         queue.after_session, queue.due_at, queue.why
         FROM queue ORDER BY queue.due_at, queue.attempt_id
-    """,
-    live_attempts_of="""
+    """
+    live_attempts_of = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -401,13 +401,13 @@ SQLITE = Statements(
         FROM attempts
         WHERE attempts.finished_at IS NULL AND attempts.project_id = ? AND attempts.workflow = ? ORDER BY
         attempts.id
-    """,
-    count_live="""
+    """
+    count_live = """
         SELECT count(*) AS count_1
         FROM attempts
         WHERE attempts.finished_at IS NULL
-    """,
-    previous_session="""
+    """
+    previous_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
@@ -415,76 +415,76 @@ SQLITE = Statements(
         max(sessions.session_time) AS max_1
         FROM sessions
         WHERE sessions.project_id = ? AND sessions.workflow = ? AND sessions.session_time < ?)
-    """,
-    insert_pause="""
+    """
+    insert_pause = """
         INSERT INTO pauses (attempt_id, at, reason) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
-    """,
-    delete_pause="DELETE FROM pauses WHERE pauses.attempt_id = ?",
-    list_pauses="""
+    """
+    delete_pause = "DELETE FROM pauses WHERE pauses.attempt_id = ?"
+    list_pauses = """
         SELECT pauses.attempt_id, pauses.at, pauses.reason
         FROM pauses ORDER BY pauses.attempt_id
-    """,
-    insert_notice="""
+    """
+    insert_notice = """
         INSERT INTO notices (project_id, workflow, session_time, attempt_id, kind, target, body, once_key,
         created_at, due_at, tries, state, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT
         DO NOTHING
-    """,
-    due_notices="""
+    """
+    due_notices = """
         SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
         notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
         notices.tries, notices.state, notices.error
         FROM notices
         WHERE notices.project_id = ? AND notices.state = ? AND notices.due_at <= ? ORDER BY notices.due_at,
         notices.id
-    """,
-    next_due_notice="""
+    """
+    next_due_notice = """
         SELECT min(notices.due_at) AS min_1
         FROM notices
         WHERE notices.project_id = ? AND notices.state = ?
-    """,
-    claim_notice="""
+    """
+    claim_notice = """
         UPDATE notices SET due_at=?, tries=? WHERE notices.id = ? AND notices.state = ? AND notices.tries =
         ?
-    """,
-    save_notice="""
+    """
+    save_notice = """
         UPDATE notices SET due_at=?, tries=?, state=?, error=? WHERE notices.id = ? AND notices.state = ?
-    """,
-    waiting_notices_of="""
+    """
+    waiting_notices_of = """
         SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
         notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
         notices.tries, notices.state, notices.error
         FROM notices
         WHERE notices.attempt_id = ? AND notices.state = ? ORDER BY notices.id
-    """,
-    list_notices="""
+    """
+    list_notices = """
         SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
         notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
         notices.tries, notices.state, notices.error
         FROM notices ORDER BY notices.id DESC
         LIMIT ? OFFSET ?
-    """,
-    delete_notices_of="DELETE FROM notices WHERE notices.attempt_id = ?",
-    list_past="""
+    """
+    delete_notices_of = "DELETE FROM notices WHERE notices.attempt_id = ?"
+    list_past = """
         SELECT attempts.id, attempts.project_id, attempts.workflow, attempts.session_id,
         attempts.revision_id, attempts.state, attempts.finished_at, attempts.resumed_from, attempts.owner
         FROM attempts ORDER BY attempts.id
-    """,
-    list_outputs="""
+    """
+    list_outputs = """
         SELECT tasks.attempt_id, tasks.outputs
         FROM tasks
         WHERE tasks.outputs IS NOT NULL
-    """,
-    list_reuses="""
+    """
+    list_reuses = """
         SELECT DISTINCT tasks.attempt_id, tasks.reused_from
         FROM attempts JOIN tasks ON tasks.attempt_id = attempts.id
         WHERE attempts.resumed_from IS NOT NULL AND tasks.reused_from IS NOT NULL
-    """,
-    resumed_after="""
+    """
+    resumed_after = """
         SELECT attempts.resumed_from
         FROM attempts
         WHERE attempts.id > ? AND attempts.resumed_from IS NOT NULL
-    """,
-    count_rows="""
+    """
+    count_rows = """
         SELECT (SELECT count(*) AS count_1
         FROM tasks
         WHERE tasks.attempt_id = ?) AS anon_1, (SELECT count(*) AS count_2
@@ -492,215 +492,215 @@ SQLITE = Statements(
         WHERE tries.attempt_id = ?) AS anon_2, (SELECT count(*) AS count_3
         FROM moves
         WHERE moves.attempt_id = ?) AS anon_3
-    """,
-    delete_tasks="DELETE FROM tasks WHERE tasks.attempt_id = ?",
-    delete_tries="DELETE FROM tries WHERE tries.attempt_id = ?",
-    delete_moves="DELETE FROM moves WHERE moves.attempt_id = ?",
-    delete_attempt="DELETE FROM attempts WHERE attempts.id = ? AND attempts.finished_at IS NOT NULL",
-    list_empty_sessions="""
+    """
+    delete_tasks = "DELETE FROM tasks WHERE tasks.attempt_id = ?"
+    delete_tries = "DELETE FROM tries WHERE tries.attempt_id = ?"
+    delete_moves = "DELETE FROM moves WHERE moves.attempt_id = ?"
+    delete_attempt = "DELETE FROM attempts WHERE attempts.id = ? AND attempts.finished_at IS NOT NULL"
+    list_empty_sessions = """
         SELECT sessions.id
         FROM sessions
         WHERE sessions.created_at < ? AND NOT (EXISTS (SELECT attempts.id
         FROM attempts
         WHERE attempts.session_id = sessions.id)) ORDER BY sessions.id
-    """,
-    lock_free_session="""
+    """
+    lock_free_session = """
         SELECT sessions.id
         FROM sessions
         WHERE sessions.id = ?
-    """,
-    delete_empty_session="""
+    """
+    delete_empty_session = """
         DELETE FROM sessions WHERE sessions.id = ? AND NOT (EXISTS (SELECT attempts.id
         FROM attempts
         WHERE attempts.session_id = sessions.id))
-    """,
-    count_old_skips="""
+    """
+    count_old_skips = """
         SELECT count(*) AS count_1
         FROM skips
         WHERE skips.at < ?
-    """,
-    list_old_skips="""
+    """
+    list_old_skips = """
         SELECT skips.project_id, skips.workflow, skips.session_time, skips.run_time, skips.at, skips.reason
         FROM skips
         WHERE skips.at < ?
         LIMIT ? OFFSET ?
-    """,
-    delete_skip="""
+    """
+    delete_skip = """
         DELETE FROM skips WHERE skips.project_id = ? AND skips.workflow = ? AND skips.session_time = ?
-    """,
-    count_old_notices="""
+    """
+    count_old_notices = """
         SELECT count(*) AS count_1
         FROM notices
         WHERE notices.created_at < ? AND notices.state != ?
-    """,
-    list_old_notices="""
+    """
+    list_old_notices = """
         SELECT notices.id
         FROM notices
         WHERE notices.created_at < ? AND notices.state != ?
         LIMIT ? OFFSET ?
-    """,
-    delete_notice="DELETE FROM notices WHERE notices.id = ?",
-    list_revision_ages="""
+    """
+    delete_notice = "DELETE FROM notices WHERE notices.id = ?"
+    list_revision_ages = """
         SELECT revisions.id, revisions.project_id, revisions.created_at
         FROM revisions ORDER BY revisions.id
-    """,
-    lock_free_revision="""
+    """
+    lock_free_revision = """
         SELECT revisions.id
         FROM revisions
         WHERE revisions.id = ?
-    """,
-    delete_unnamed_revision="""
+    """
+    delete_unnamed_revision = """
         DELETE FROM revisions WHERE revisions.id = ? AND NOT (EXISTS (SELECT attempts.id
         FROM attempts
         WHERE attempts.revision_id = revisions.id)) AND NOT (EXISTS (SELECT schedules.id
         FROM schedules
         WHERE schedules.revision_id = revisions.id))
-    """,
-    insert_pool="INSERT INTO pools (name, size) VALUES (?, ?) ON CONFLICT DO NOTHING",
-    save_pool="UPDATE pools SET size=? WHERE pools.name = ?",
-    delete_pool="DELETE FROM pools WHERE pools.name = ?",
-    list_pools="""
+    """
+    insert_pool = "INSERT INTO pools (name, size) VALUES (?, ?) ON CONFLICT DO NOTHING"
+    save_pool = "UPDATE pools SET size=? WHERE pools.name = ?"
+    delete_pool = "DELETE FROM pools WHERE pools.name = ?"
+    list_pools = """
         SELECT pools.name, pools.size
         FROM pools ORDER BY pools.name
-    """,
-    lock_pool="""
+    """
+    lock_pool = """
         SELECT pools.name, pools.size
         FROM pools
         WHERE pools.name = ?
-    """,
-    insert_hold="""
+    """
+    insert_hold = """
         INSERT INTO holds (pool, attempt_id, idx, amount, since) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO
         NOTHING
-    """,
-    delete_holds="DELETE FROM holds WHERE holds.attempt_id = ? AND holds.idx = ?",
-    list_holds="""
+    """
+    delete_holds = "DELETE FROM holds WHERE holds.attempt_id = ? AND holds.idx = ?"
+    list_holds = """
         SELECT holds.pool, holds.attempt_id, holds.idx, holds.amount, holds.since
         FROM holds ORDER BY holds.since, holds.attempt_id
-    """,
-    list_holds_of="""
+    """
+    list_holds_of = """
         SELECT holds.pool, holds.attempt_id, holds.idx, holds.amount, holds.since
         FROM holds
         WHERE holds.pool = ? ORDER BY holds.since, holds.attempt_id
-    """,
-    count_starts="""
+    """
+    count_starts = """
         SELECT count(*) AS count_1, min(starts.at) AS min_1
         FROM starts
         WHERE starts.rate = ? AND starts.at > ?
-    """,
-    insert_start="INSERT INTO starts (rate, at) VALUES (?, ?)",
-    delete_starts="DELETE FROM starts WHERE starts.rate = ? AND starts.at <= ?",
-    list_attempts_end="""
+    """
+    insert_start = "INSERT INTO starts (rate, at) VALUES (?, ?)"
+    delete_starts = "DELETE FROM starts WHERE starts.rate = ? AND starts.at <= ?"
+    list_attempts_end = """
         ORDER BY attempts.id DESC
         LIMIT ? OFFSET ?
-    """,
-)
+    """
 
-POSTGRESQL = Statements(
-    insert_store_id="INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-    find_project="""
+
+class POSTGRESQL(Statements):
+    insert_store_id = "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+    find_project = """
         SELECT projects.id, projects.name, projects.created_at
         FROM projects
         WHERE projects.name = %s
-    """,
-    get_project="""
+    """
+    get_project = """
         SELECT projects.id, projects.name, projects.created_at
         FROM projects
         WHERE projects.id = %s
-    """,
-    insert_project="""
+    """
+    insert_project = """
         INSERT INTO projects (name, created_at) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING projects.id
-    """,
-    find_revision="""
+    """
+    find_revision = """
         SELECT revisions.id, revisions.project_id, revisions.name, revisions.manifest, revisions.created_at
         FROM revisions
         WHERE revisions.project_id = %s AND revisions.name = %s
-    """,
-    match_revisions="""
+    """
+    match_revisions = """
         SELECT revisions.id, revisions.project_id, revisions.name, revisions.manifest, revisions.created_at
         FROM revisions
         WHERE revisions.project_id = %s AND revisions.name >= %s AND revisions.name < %s ORDER BY
         revisions.name
-    """,
-    get_revision="""
+    """
+    get_revision = """
         SELECT revisions.id, revisions.project_id, revisions.name, revisions.manifest, revisions.created_at
         FROM revisions
         WHERE revisions.id = %s
-    """,
-    latest_revision="""
+    """
+    latest_revision = """
         SELECT revisions.id, revisions.project_id, revisions.name, revisions.manifest, revisions.created_at
         FROM revisions
         WHERE revisions.id = (SELECT max(revisions.id) AS max_1
         FROM revisions
         WHERE revisions.project_id = %s)
-    """,
-    insert_revision="""
+    """
+    insert_revision = """
         INSERT INTO revisions (project_id, name, manifest, created_at) VALUES (%s, %s, %s, %s) ON CONFLICT
         DO NOTHING RETURNING revisions.id
-    """,
-    find_session="""
+    """
+    find_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
         WHERE sessions.project_id = %s AND sessions.workflow = %s AND sessions.session_time = %s
-    """,
-    claim_session="""
+    """
+    claim_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
         WHERE sessions.project_id = %s AND sessions.workflow = %s AND sessions.session_time = %s FOR UPDATE
-    """,
-    get_session="""
+    """
+    get_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
         WHERE sessions.id = %s
-    """,
-    lock_session="""
+    """
+    lock_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
         WHERE sessions.id = %s FOR UPDATE
-    """,
-    insert_session="""
+    """
+    insert_session = """
         INSERT INTO sessions (uuid, project_id, workflow, session_time, created_at) VALUES (%s, %s, %s, %s,
         %s) ON CONFLICT DO NOTHING RETURNING sessions.id
-    """,
-    insert_attempt="""
+    """
+    insert_attempt = """
         INSERT INTO attempts (session_id, number, retry_name, revision_id, timezone, state, version,
         cancel_requested, params, options, resumed_from, owner, error, created_at, finished_at, project_id,
         workflow) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO
         NOTHING RETURNING attempts.id
-    """,
-    highest_number="""
+    """
+    highest_number = """
         SELECT max(attempts.number) AS max_1
         FROM attempts
         WHERE attempts.session_id = %s
-    """,
-    get_attempt="""
+    """
+    get_attempt = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at
         FROM attempts
         WHERE attempts.id = %s
-    """,
-    lock_attempt="""
+    """
+    lock_attempt = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at
         FROM attempts
         WHERE attempts.id = %s FOR UPDATE
-    """,
-    find_attempt="""
+    """
+    find_attempt = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at
         FROM attempts
         WHERE attempts.session_id = %s AND attempts.retry_name = %s
-    """,
-    newest_attempt="""
+    """
+    newest_attempt = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -708,8 +708,8 @@ POSTGRESQL = Statements(
         FROM attempts
         WHERE attempts.id = (SELECT max(attempts.id) AS max_1
         FROM attempts)
-    """,
-    newest_attempt_of_session="""
+    """
+    newest_attempt_of_session = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -718,8 +718,8 @@ POSTGRESQL = Statements(
         WHERE attempts.id = (SELECT max(attempts.id) AS max_1
         FROM attempts
         WHERE attempts.session_id = %s)
-    """,
-    newest_attempt_of_workflow="""
+    """
+    newest_attempt_of_workflow = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -728,20 +728,21 @@ POSTGRESQL = Statements(
         WHERE attempts.id = (SELECT max(attempts.id) AS max_1
         FROM attempts
         WHERE attempts.project_id = %s AND attempts.workflow = %s)
-    """,
-    save_attempt="""
+    """
+    save_version = "UPDATE attempts SET version=%s WHERE attempts.id = %s"
+    save_attempt = """
         UPDATE attempts SET state=%s, version=%s, cancel_requested=%s, owner=%s, error=%s, finished_at=%s
         WHERE attempts.id = %s
-    """,
-    live_attempts="""
+    """
+    live_attempts = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at
         FROM attempts
         WHERE attempts.finished_at IS NULL ORDER BY attempts.id
-    """,
-    list_attempts="""
+    """
+    list_attempts = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -749,25 +750,25 @@ POSTGRESQL = Statements(
         sessions.session_time, sessions.created_at AS created_at_1, projects.name, revisions.name AS name_1
         FROM attempts JOIN sessions ON sessions.id = attempts.session_id JOIN projects ON projects.id =
         attempts.project_id JOIN revisions ON revisions.id = attempts.revision_id
-    """,
-    where_project="attempts.project_id = %s",
-    where_workflow="attempts.workflow = %s",
-    where_session="attempts.session_id = %s",
-    where_state="attempts.state = %s",
-    where_before="attempts.id < %s",
-    insert_task="""
+    """
+    where_project = "attempts.project_id = %s"
+    where_workflow = "attempts.workflow = %s"
+    where_session = "attempts.session_id = %s"
+    where_state = "attempts.state = %s"
+    where_before = "attempts.id < %s"
+    insert_task = """
         INSERT INTO tasks (attempt_id, idx, parent, name, source, upstreams, definition, state, version,
         superseded, tries, retries, platform_retries, memo, lease, handle, due_at, started_at, finished_at,
         stored, reset, exported, error, reason, reused_from, outputs) VALUES (%s, %s, %s, %s, %s, %s, %s,
         %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    """,
-    save_task="""
+    """
+    save_task = """
         UPDATE tasks SET state=%s, version=%s, superseded=%s, tries=%s, retries=%s, platform_retries=%s,
         memo=%s, lease=%s, handle=%s, due_at=%s, started_at=%s, finished_at=%s, stored=%s, reset=%s,
         exported=%s, error=%s, reason=%s, reused_from=%s, outputs=%s WHERE tasks.attempt_id = %s AND
         tasks.idx = %s
-    """,
-    load_tasks="""
+    """
+    load_tasks = """
         SELECT tasks.attempt_id, tasks.idx, tasks.parent, tasks.name, tasks.source, tasks.upstreams,
         tasks.definition, tasks.state, tasks.version, tasks.superseded, tasks.tries, tasks.retries,
         tasks.platform_retries, tasks.memo, tasks.lease, tasks.handle, tasks.due_at, tasks.started_at,
@@ -775,52 +776,52 @@ POSTGRESQL = Statements(
         tasks.reused_from, tasks.outputs
         FROM tasks
         WHERE tasks.attempt_id = %s AND tasks.version > %s ORDER BY tasks.idx
-    """,
-    insert_try="""
+    """
+    insert_try = """
         INSERT INTO tries (attempt_id, idx, try_number, started_at, finished_at, outcome, exit_code, error,
         peak_memory, cpu, log) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    """,
-    load_tries="""
+    """
+    load_tries = """
         SELECT tries.attempt_id, tries.idx, tries.try_number, tries.started_at, tries.finished_at,
         tries.outcome, tries.exit_code, tries.error, tries.peak_memory, tries.cpu, tries.log
         FROM tries
         WHERE tries.attempt_id = %s ORDER BY tries.idx, tries.try_number
-    """,
-    load_tries_of_task="""
+    """
+    load_tries_of_task = """
         SELECT tries.attempt_id, tries.idx, tries.try_number, tries.started_at, tries.finished_at,
         tries.outcome, tries.exit_code, tries.error, tries.peak_memory, tries.cpu, tries.log
         FROM tries
         WHERE tries.attempt_id = %s AND tries.idx = %s ORDER BY tries.idx, tries.try_number
-    """,
-    insert_move="""
+    """
+    insert_move = """
         INSERT INTO moves (attempt_id, seq, idx, before, after, at, reason) VALUES (%s, %s, %s, %s, %s, %s,
         %s)
-    """,
-    load_moves="""
+    """
+    load_moves = """
         SELECT moves.attempt_id, moves.seq, moves.idx, moves.before, moves.after, moves.at, moves.reason
         FROM moves
         WHERE moves.attempt_id = %s AND moves.seq > %s ORDER BY moves.seq
-    """,
-    insert_schedule="""
+    """
+    insert_schedule = """
         INSERT INTO schedules (project_id, workflow, position, revision_id, definition, next_session,
         next_run, planned_run, last_session, disabled_at, disabled_until, skip_before, note, created_at,
         updated_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO
         NOTHING RETURNING schedules.id
-    """,
-    save_schedule="""
+    """
+    save_schedule = """
         UPDATE schedules SET revision_id=%s, definition=%s, next_session=%s, next_run=%s, planned_run=%s,
         last_session=%s, disabled_at=%s, disabled_until=%s, skip_before=%s, note=%s, created_at=%s,
         updated_at=%s WHERE schedules.id = %s
-    """,
-    delete_schedule="DELETE FROM schedules WHERE schedules.id = %s",
-    list_schedules="""
+    """
+    delete_schedule = "DELETE FROM schedules WHERE schedules.id = %s"
+    list_schedules = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
         schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules ORDER BY schedules.project_id, schedules.workflow, schedules.position
-    """,
-    list_schedules_of="""
+    """
+    list_schedules_of = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
@@ -828,8 +829,8 @@ POSTGRESQL = Statements(
         FROM schedules
         WHERE schedules.project_id = %s ORDER BY schedules.project_id, schedules.workflow,
         schedules.position
-    """,
-    due_schedules="""
+    """
+    due_schedules = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
@@ -838,48 +839,48 @@ POSTGRESQL = Statements(
         WHERE schedules.project_id = %s AND schedules.disabled_at IS NULL AND schedules.next_run <= %s ORDER
         BY schedules.next_run, schedules.id
         LIMIT %s OFFSET %s FOR UPDATE SKIP LOCKED
-    """,
-    next_due_schedule="""
+    """
+    next_due_schedule = """
         SELECT min(schedules.next_run) AS min_1
         FROM schedules
         WHERE schedules.project_id = %s AND schedules.disabled_at IS NULL
-    """,
-    ended_pauses="""
+    """
+    ended_pauses = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
         schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.disabled_until <= %s
-    """,
-    lock_schedule="""
+    """
+    lock_schedule = """
         SELECT schedules.id, schedules.project_id, schedules.workflow, schedules.position,
         schedules.revision_id, schedules.definition, schedules.next_session, schedules.next_run,
         schedules.planned_run, schedules.last_session, schedules.disabled_at, schedules.disabled_until,
         schedules.skip_before, schedules.note, schedules.created_at, schedules.updated_at
         FROM schedules
         WHERE schedules.id = %s FOR UPDATE
-    """,
-    insert_skip="""
+    """
+    insert_skip = """
         INSERT INTO skips (project_id, workflow, session_time, run_time, at, reason) VALUES (%s, %s, %s, %s,
         %s, %s) ON CONFLICT DO NOTHING
-    """,
-    list_skips="""
+    """
+    list_skips = """
         SELECT skips.project_id, skips.workflow, skips.session_time, skips.run_time, skips.at, skips.reason
         FROM skips
         WHERE skips.project_id = %s AND skips.workflow = %s ORDER BY skips.session_time DESC
-    """,
-    insert_queued="""
+    """
+    insert_queued = """
         INSERT INTO queue (attempt_id, project_id, workflow, key, most, after_session, due_at, why) VALUES
         (%s, %s, %s, %s, %s, %s, %s, %s)
-    """,
-    delete_queued="DELETE FROM queue WHERE queue.attempt_id = %s",
-    list_queued="""
+    """
+    delete_queued = "DELETE FROM queue WHERE queue.attempt_id = %s"
+    list_queued = """
         SELECT queue.attempt_id, queue.project_id, queue.workflow, queue.key, queue.most,
         queue.after_session, queue.due_at, queue.why
         FROM queue ORDER BY queue.due_at, queue.attempt_id
-    """,
-    live_attempts_of="""
+    """
+    live_attempts_of = """
         SELECT attempts.id, attempts.session_id, attempts.number, attempts.retry_name, attempts.revision_id,
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
@@ -887,13 +888,13 @@ POSTGRESQL = Statements(
         FROM attempts
         WHERE attempts.finished_at IS NULL AND attempts.project_id = %s AND attempts.workflow = %s ORDER BY
         attempts.id
-    """,
-    count_live="""
+    """
+    count_live = """
         SELECT count(*) AS count_1
         FROM attempts
         WHERE attempts.finished_at IS NULL
-    """,
-    previous_session="""
+    """
+    previous_session = """
         SELECT sessions.id, sessions.uuid, sessions.project_id, sessions.workflow, sessions.session_time,
         sessions.created_at
         FROM sessions
@@ -901,77 +902,77 @@ POSTGRESQL = Statements(
         max(sessions.session_time) AS max_1
         FROM sessions
         WHERE sessions.project_id = %s AND sessions.workflow = %s AND sessions.session_time < %s)
-    """,
-    insert_pause="""
+    """
+    insert_pause = """
         INSERT INTO pauses (attempt_id, at, reason) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING
-    """,
-    delete_pause="DELETE FROM pauses WHERE pauses.attempt_id = %s",
-    list_pauses="""
+    """
+    delete_pause = "DELETE FROM pauses WHERE pauses.attempt_id = %s"
+    list_pauses = """
         SELECT pauses.attempt_id, pauses.at, pauses.reason
         FROM pauses ORDER BY pauses.attempt_id
-    """,
-    insert_notice="""
+    """
+    insert_notice = """
         INSERT INTO notices (project_id, workflow, session_time, attempt_id, kind, target, body, once_key,
         created_at, due_at, tries, state, error) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
         ON CONFLICT DO NOTHING RETURNING notices.id
-    """,
-    due_notices="""
+    """
+    due_notices = """
         SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
         notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
         notices.tries, notices.state, notices.error
         FROM notices
         WHERE notices.project_id = %s AND notices.state = %s AND notices.due_at <= %s ORDER BY
         notices.due_at, notices.id
-    """,
-    next_due_notice="""
+    """
+    next_due_notice = """
         SELECT min(notices.due_at) AS min_1
         FROM notices
         WHERE notices.project_id = %s AND notices.state = %s
-    """,
-    claim_notice="""
+    """
+    claim_notice = """
         UPDATE notices SET due_at=%s, tries=%s WHERE notices.id = %s AND notices.state = %s AND
         notices.tries = %s
-    """,
-    save_notice="""
+    """
+    save_notice = """
         UPDATE notices SET due_at=%s, tries=%s, state=%s, error=%s WHERE notices.id = %s AND notices.state =
         %s
-    """,
-    waiting_notices_of="""
+    """
+    waiting_notices_of = """
         SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
         notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
         notices.tries, notices.state, notices.error
         FROM notices
         WHERE notices.attempt_id = %s AND notices.state = %s ORDER BY notices.id
-    """,
-    list_notices="""
+    """
+    list_notices = """
         SELECT notices.id, notices.project_id, notices.workflow, notices.session_time, notices.attempt_id,
         notices.kind, notices.target, notices.body, notices.once_key, notices.created_at, notices.due_at,
         notices.tries, notices.state, notices.error
         FROM notices ORDER BY notices.id DESC
         LIMIT %s OFFSET %s
-    """,
-    delete_notices_of="DELETE FROM notices WHERE notices.attempt_id = %s",
-    list_past="""
+    """
+    delete_notices_of = "DELETE FROM notices WHERE notices.attempt_id = %s"
+    list_past = """
         SELECT attempts.id, attempts.project_id, attempts.workflow, attempts.session_id,
         attempts.revision_id, attempts.state, attempts.finished_at, attempts.resumed_from, attempts.owner
         FROM attempts ORDER BY attempts.id
-    """,
-    list_outputs="""
+    """
+    list_outputs = """
         SELECT tasks.attempt_id, tasks.outputs
         FROM tasks
         WHERE tasks.outputs IS NOT NULL
-    """,
-    list_reuses="""
+    """
+    list_reuses = """
         SELECT DISTINCT tasks.attempt_id, tasks.reused_from
         FROM attempts JOIN tasks ON tasks.attempt_id = attempts.id
         WHERE attempts.resumed_from IS NOT NULL AND tasks.reused_from IS NOT NULL
-    """,
-    resumed_after="""
+    """
+    resumed_after = """
         SELECT attempts.resumed_from
         FROM attempts
         WHERE attempts.id > %s AND attempts.resumed_from IS NOT NULL
-    """,
-    count_rows="""
+    """
+    count_rows = """
         SELECT (SELECT count(*) AS count_1
         FROM tasks
         WHERE tasks.attempt_id = %s) AS anon_1, (SELECT count(*) AS count_2
@@ -979,107 +980,106 @@ POSTGRESQL = Statements(
         WHERE tries.attempt_id = %s) AS anon_2, (SELECT count(*) AS count_3
         FROM moves
         WHERE moves.attempt_id = %s) AS anon_3
-    """,
-    delete_tasks="DELETE FROM tasks WHERE tasks.attempt_id = %s",
-    delete_tries="DELETE FROM tries WHERE tries.attempt_id = %s",
-    delete_moves="DELETE FROM moves WHERE moves.attempt_id = %s",
-    delete_attempt="""
+    """
+    delete_tasks = "DELETE FROM tasks WHERE tasks.attempt_id = %s"
+    delete_tries = "DELETE FROM tries WHERE tries.attempt_id = %s"
+    delete_moves = "DELETE FROM moves WHERE moves.attempt_id = %s"
+    delete_attempt = """
         DELETE FROM attempts WHERE attempts.id = %s AND attempts.finished_at IS NOT NULL
-    """,
-    list_empty_sessions="""
+    """
+    list_empty_sessions = """
         SELECT sessions.id
         FROM sessions
         WHERE sessions.created_at < %s AND NOT (EXISTS (SELECT attempts.id
         FROM attempts
         WHERE attempts.session_id = sessions.id)) ORDER BY sessions.id
-    """,
-    lock_free_session="""
+    """
+    lock_free_session = """
         SELECT sessions.id
         FROM sessions
         WHERE sessions.id = %s FOR UPDATE SKIP LOCKED
-    """,
-    delete_empty_session="""
+    """
+    delete_empty_session = """
         DELETE FROM sessions WHERE sessions.id = %s AND NOT (EXISTS (SELECT attempts.id
         FROM attempts
         WHERE attempts.session_id = sessions.id))
-    """,
-    count_old_skips="""
+    """
+    count_old_skips = """
         SELECT count(*) AS count_1
         FROM skips
         WHERE skips.at < %s
-    """,
-    list_old_skips="""
+    """
+    list_old_skips = """
         SELECT skips.project_id, skips.workflow, skips.session_time, skips.run_time, skips.at, skips.reason
         FROM skips
         WHERE skips.at < %s
         LIMIT %s OFFSET %s
-    """,
-    delete_skip="""
+    """
+    delete_skip = """
         DELETE FROM skips WHERE skips.project_id = %s AND skips.workflow = %s AND skips.session_time = %s
-    """,
-    count_old_notices="""
+    """
+    count_old_notices = """
         SELECT count(*) AS count_1
         FROM notices
         WHERE notices.created_at < %s AND notices.state != %s
-    """,
-    list_old_notices="""
+    """
+    list_old_notices = """
         SELECT notices.id
         FROM notices
         WHERE notices.created_at < %s AND notices.state != %s
         LIMIT %s OFFSET %s
-    """,
-    delete_notice="DELETE FROM notices WHERE notices.id = %s",
-    list_revision_ages="""
+    """
+    delete_notice = "DELETE FROM notices WHERE notices.id = %s"
+    list_revision_ages = """
         SELECT revisions.id, revisions.project_id, revisions.created_at
         FROM revisions ORDER BY revisions.id
-    """,
-    lock_free_revision="""
+    """
+    lock_free_revision = """
         SELECT revisions.id
         FROM revisions
         WHERE revisions.id = %s FOR UPDATE SKIP LOCKED
-    """,
-    delete_unnamed_revision="""
+    """
+    delete_unnamed_revision = """
         DELETE FROM revisions WHERE revisions.id = %s AND NOT (EXISTS (SELECT attempts.id
         FROM attempts
         WHERE attempts.revision_id = revisions.id)) AND NOT (EXISTS (SELECT schedules.id
         FROM schedules
         WHERE schedules.revision_id = revisions.id))
-    """,
-    insert_pool="INSERT INTO pools (name, size) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-    save_pool="UPDATE pools SET size=%s WHERE pools.name = %s",
-    delete_pool="DELETE FROM pools WHERE pools.name = %s",
-    list_pools="""
+    """
+    insert_pool = "INSERT INTO pools (name, size) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+    save_pool = "UPDATE pools SET size=%s WHERE pools.name = %s"
+    delete_pool = "DELETE FROM pools WHERE pools.name = %s"
+    list_pools = """
         SELECT pools.name, pools.size
         FROM pools ORDER BY pools.name
-    """,
-    lock_pool="""
+    """
+    lock_pool = """
         SELECT pools.name, pools.size
         FROM pools
         WHERE pools.name = %s FOR UPDATE
-    """,
-    insert_hold="""
+    """
+    insert_hold = """
         INSERT INTO holds (pool, attempt_id, idx, amount, since) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO
         NOTHING
-    """,
-    delete_holds="DELETE FROM holds WHERE holds.attempt_id = %s AND holds.idx = %s",
-    list_holds="""
+    """
+    delete_holds = "DELETE FROM holds WHERE holds.attempt_id = %s AND holds.idx = %s"
+    list_holds = """
         SELECT holds.pool, holds.attempt_id, holds.idx, holds.amount, holds.since
         FROM holds ORDER BY holds.since, holds.attempt_id
-    """,
-    list_holds_of="""
+    """
+    list_holds_of = """
         SELECT holds.pool, holds.attempt_id, holds.idx, holds.amount, holds.since
         FROM holds
         WHERE holds.pool = %s ORDER BY holds.since, holds.attempt_id
-    """,
-    count_starts="""
+    """
+    count_starts = """
         SELECT count(*) AS count_1, min(starts.at) AS min_1
         FROM starts
         WHERE starts.rate = %s AND starts.at > %s
-    """,
-    insert_start="INSERT INTO starts (rate, at) VALUES (%s, %s) RETURNING starts.id",
-    delete_starts="DELETE FROM starts WHERE starts.rate = %s AND starts.at <= %s",
-    list_attempts_end="""
+    """
+    insert_start = "INSERT INTO starts (rate, at) VALUES (%s, %s) RETURNING starts.id"
+    delete_starts = "DELETE FROM starts WHERE starts.rate = %s AND starts.at <= %s"
+    list_attempts_end = """
         ORDER BY attempts.id DESC
         LIMIT %s OFFSET %s
-    """,
-)
+    """

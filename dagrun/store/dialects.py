@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.errors import UserError
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 from dagrun.store.compiled import Statements
 
 Rows = Sequence[tuple[Any, ...]]
@@ -30,7 +30,10 @@ class Database(Protocol):
 
     url: str
     name: str  # for messages: without a password
-    statements: Statements
+
+    @property
+    def statements(self) -> type[Statements]: ...
+
     schema: str  # the file with the text of a fresh store
 
     def begin(self, writing: bool) -> tuple[Any, int]:

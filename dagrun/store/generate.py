@@ -67,9 +67,8 @@ def _module() -> str:
     parts = [
         INTRODUCTION,
         "from __future__ import annotations",
-        "from typing import NamedTuple",
         f'HEAD = "{head()}"  # the newest migration',
-        f"\nclass Statements(NamedTuple):\n{fields}\n",
+        f"\nclass Statements:\n{fields}",
         *(_instance(name, found) for name, found in texts.items()),
     ]
     return "\n\n".join(parts) + "\n"
@@ -81,8 +80,8 @@ def _comment(parameters: list[str]) -> str:
 
 
 def _instance(name: str, texts: dict[str, tuple[str, list[str]]]) -> str:
-    fields = "\n".join(f"    {field}={_quoted(text)}," for field, (text, _) in texts.items())
-    return f"{name} = Statements(\n{fields}\n)"
+    fields = "\n".join(f"    {field} = {_quoted(text)}" for field, (text, _) in texts.items())
+    return f"\nclass {name}(Statements):\n{fields}"
 
 
 def _quoted(text: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from dagrun.protocols import Protocol
+from dagrun.light import NamedTuple, Protocol
 
 Row = TypeVar("Row", bound=NamedTuple)
 

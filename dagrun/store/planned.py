@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from dagrun.errors import NotFound
+from dagrun.light import NamedTuple
 from dagrun.store.base import (
     AttemptRow,
     HoldRow,

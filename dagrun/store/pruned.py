@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from dagrun.light import NamedTuple
 from dagrun.store.base import PastRow, RevisionAge, SkipRow
 
 Row = TypeVar("Row", bound=NamedTuple)

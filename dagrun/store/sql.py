@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from threading import get_ident
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from dagrun.errors import Conflict, NotFound, UserError
+from dagrun.light import NamedTuple
 from dagrun.store.base import (
     AttemptRow,
     AttemptSummary,
@@ -293,6 +294,10 @@ class SqlTx(PlannedTx, PrunedTx, NoticedTx):
 
     def newest_attempt_of_workflow(self, project_id: int, workflow: str) -> AttemptRow | None:
         return self._find(AttemptRow, self._sql.newest_attempt_of_workflow, project_id, workflow)
+
+    def save_version(self, attempt_id: int, version: int) -> None:
+        if self._change(self._sql.save_version, (version, attempt_id)) != 1:
+            raise NotFound("attempt", str(attempt_id))
 
     def save_attempt(self, row: AttemptRow) -> None:
         changing = row.state, row.version, row.cancel_requested, row.owner, row.error, row.finished_at

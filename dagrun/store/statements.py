@@ -122,6 +122,7 @@ def _attempts(insert: Insert) -> dict[str, ClauseElement]:
         "newest_attempt": _newest(attempts),
         "newest_attempt_of_session": _newest(attempts, attempts.c.session_id),
         "newest_attempt_of_workflow": _newest(attempts, attempts.c.project_id, attempts.c.workflow),
+        "save_version": _change(attempts, ["version"]).where(_is(attempts.c.id)),
         "save_attempt": _change(attempts, changing).where(_is(attempts.c.id)),
         "live_attempts": _rows(attempts).where(attempts.c.finished_at.is_(None)).order_by(attempts.c.id),
     }

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from dagrun.core.check import Operators, check
 from dagrun.core.compiler import compile_workflow
-from dagrun.core.config import Option
+from dagrun.core.kinds import Option
 from dagrun.core.yaml import load
 from dagrun.errors import PluginError
 from tests.core.simulate import text_of

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagrun.core.config import Map, Params, Template, java_double, json_text, mark_templates, merge, suggest
+from dagrun.core.config import Map, Params, Template, mark_templates, merge, suggest
+from dagrun.core.kinds import java_double, json_text
 from dagrun.errors import TaskFailed
 
 BAD = object()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dagrun.core.config import to_seconds
+from dagrun.core.kinds import to_seconds
 from dagrun.engine.daemon import Lock
 from tests.daemon.site import DAGRUN, Site
 from tests.missing import need

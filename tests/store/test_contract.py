@@ -206,6 +206,14 @@ class TestAttempts:
     def test_one_that_is_not_there_can_not_be_saved(self, store, attempt):
         with pytest.raises(NotFound, match="attempt not found: 99"), store.transaction() as tx:
             tx.save_attempt(attempt._replace(id=99))
+        with pytest.raises(NotFound, match="attempt not found: 99"), store.transaction() as tx:
+            tx.save_version(99, 7)
+
+    def test_saving_its_version_changes_nothing_else(self, store, attempt):
+        with store.transaction() as tx:
+            tx.save_version(attempt.id, 7)
+        with store.reading() as tx:
+            assert tx.get_attempt(attempt.id) == attempt._replace(version=7)
 
     @pytest.mark.parametrize(
         ("change", "rule"),

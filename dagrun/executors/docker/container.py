@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
 
 from dagrun.errors import TaskFailed
 from dagrun.executors import marks
@@ -31,6 +30,7 @@ from dagrun.executors.docker.options import Options, container_name, environment
 from dagrun.executors.docker.output import Output
 from dagrun.executors.docker.shared import open_up, take_back
 from dagrun.executors.pump import Filter
+from dagrun.light import NamedTuple
 from dagrun.plugins.executor import Exit, Launch
 
 # Labels: for people, for the reaper, and where in the log its output begins.

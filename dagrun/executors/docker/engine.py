@@ -9,7 +9,7 @@ import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, cast
 
 import docker
 import requests
@@ -20,6 +20,7 @@ from docker.errors import NotFound as NoSuchThing
 from docker.utils import kwargs_from_env, parse_repository_tag
 
 from dagrun.errors import TaskFailed
+from dagrun.light import NamedTuple
 
 _ANSWER_SECONDS = 60
 _SILENT_PULL_SECONDS = 600  # a large layer is unpacked without a word

@@ -13,10 +13,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from dagrun.core.config import Params
 from dagrun.errors import TaskFailed
+from dagrun.light import NamedTuple
 from dagrun.plugins.executor import Launch
 
 PULLS = ("missing", "always", "never")
