@@ -17,7 +17,7 @@ import click
 from dagrun.cli.hosting import hosting_of
 from dagrun.cli.noticing import deadman_of, notices_of, noticing_of
 from dagrun.cli.opened import Opened, project_options
-from dagrun.cli.running import end_dead_runs, executors_of, files_of, gates_of, schedule_params, slots_of
+from dagrun.cli.running import end_dead_runs, executors_of, files_of, gates_of, slots_of
 from dagrun.core.events import Move
 from dagrun.core.state import DONE, FAILED, SUCCESS
 from dagrun.core.tree import Task
@@ -34,6 +34,7 @@ from dagrun.engine.workspace import Workspaces
 from dagrun.errors import NotFound
 from dagrun.executors.kept import KeptExecutor
 from dagrun.project.sources import LIST, Folder, Place, Several, Tokens, git_source, name_of_url, read_list
+from dagrun.schedules.definition import neighbours
 from dagrun.secrets.scopes import LocalSecrets
 
 MASKER = "dagrun.secrets.mask:Masker"
@@ -97,6 +98,7 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing:
     executors = executors_of(opened, kept, diary.said)
     launcher = Launcher(store.id, opened.state_dir, executors, Workspaces(opened.state_dir), files_of(opened))
     secrets = LocalSecrets(opened.settings.values, os.environ)
+    catalog = Catalog(store, opened.state_dir, {"task_limit": TASK_LIMIT})
     local = Local(
         store,
         opened.state_dir,
@@ -104,13 +106,12 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing:
         diary,
         slots=slots_of(options["max_task_threads"]),
         secret_value=secrets.get,
-        schedule_params=schedule_params,
+        schedule_params=lambda workflow, at: neighbours(catalog.schedules(workflow), at, workflow.timezone),
         daemon=True,
         gates=gates_of(opened),
         noticing=noticing,
         hosting=hosting_of(opened.settings, daemon=True),
     )
-    catalog = Catalog(store, opened.state_dir, {"task_limit": TASK_LIMIT})
     scheduler = Scheduler(store, local, catalog, diary.said, opened_at=local.worker.now())
     return Daemon(
         store,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from dagrun.core.zone import zone
@@ -16,6 +17,7 @@ from dagrun.light import NamedTuple, pattern
 
 SECOND = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+KNOWN_TIMES = 1024  # that many are remembered as texts: of a crowd of sessions most have the same ones
 FULL_TIME = pattern(r"\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:?\d\d)\Z", re.ASCII)
 
 
@@ -56,7 +58,7 @@ def builtin_variables(identity: Identity, params: Mapping[str, Any]) -> dict[str
     return variables
 
 
-def last_executed(params: Mapping[str, Any], place: tzinfo) -> dict[str, Any]:
+def last_executed(params: Mapping[str, Any], place: tzinfo) -> Mapping[str, Any]:
     """`last_executed_session_*`: empty texts where no session came before; the offset is then that of the epoch."""
     name = "last_executed_session"
     given = params.get(f"{name}_time")
@@ -67,7 +69,8 @@ def last_executed(params: Mapping[str, Any], place: tzinfo) -> dict[str, Any]:
     return {**empty, f"{name}_tz_offset": offset_text(EPOCH.astimezone(place), colon=False)}
 
 
-def time_variables(name: str, at: int, place: tzinfo, text: str | None = None) -> dict[str, Any]:
+@lru_cache(KNOWN_TIMES)
+def time_variables(name: str, at: int, place: tzinfo, text: str | None = None) -> Mapping[str, Any]:
     local = local_time(at, place)
     return {
         f"{name}_time": text or format_time(at, place),
@@ -83,6 +86,7 @@ def local_time(at: int, place: tzinfo) -> datetime:
     return (EPOCH + timedelta(microseconds=at)).astimezone(place)
 
 
+@lru_cache(KNOWN_TIMES)
 def format_time(at: int, place: tzinfo) -> str:
     """`2016-01-30T00:00:00-08:00`: the offset is always written."""
     local = local_time(at, place)

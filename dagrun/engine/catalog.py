@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,6 +192,13 @@ class Catalog:
         if found is None:
             raise NotFound("schedule", row.workflow)
         return found
+
+    def schedules(self, workflow: Workflow) -> Sequence[Planned]:
+        """Those of a workflow, which is a project's newest as a rule."""
+        for known in self.projects.values():
+            if known.candidate.workflows.get(workflow.name) is workflow:
+                return list(known.candidate.schedules(workflow.name).values())
+        return schedules_of(workflow, strict=False)
 
     def workflow(self, project_id: int, name: str) -> Workflow:
         return self.known(project_id).revision.workflow(name)

@@ -86,11 +86,12 @@ def start(tx: Tx, row: AttemptRow, wanted: Submission) -> tuple[AttemptRow, Live
             for number, move in enumerate(first.moves)
         ]
     )
-    done = tree.root.state in DONE
-    row = row._replace(
-        version=tree.version, state=tree.root.state if done else "running", finished_at=tx.now if done else None
-    )
-    tx.save_attempt(row)
+    row = row._replace(version=tree.version)
+    if tree.root.state in DONE:
+        row = row._replace(state=tree.root.state, finished_at=tx.now)
+        tx.save_attempt(row)
+    else:
+        tx.save_version(row.id, row.version)
     return row, Live(row.id, wanted.workflow, limit, tree, row)
 
 

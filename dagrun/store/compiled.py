@@ -180,7 +180,7 @@ class SQLITE(Statements):
     """
     insert_session = """
         INSERT INTO sessions (uuid, project_id, workflow, session_time, created_at) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT DO NOTHING
+        ON CONFLICT DO NOTHING RETURNING id
     """
     insert_attempt = """
         INSERT INTO attempts (session_id, number, retry_name, revision_id, timezone, state, version,

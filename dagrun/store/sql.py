@@ -252,8 +252,12 @@ class SqlTx(PlannedTx, PrunedTx, NoticedTx):
         key = project_id, workflow, session_time
         found = self._find(SessionRow, self._sql.claim_session, *key)
         if found is None:
-            self._change(self._sql.insert_session, (uuid, *key, self.now))
-            found = self._find(SessionRow, self._sql.claim_session, *key)
+            self._check_writing()
+            given = self._execute(self._sql.insert_session, (uuid, *key, self.now)).fetchall()
+            if given:
+                self.wrote = True
+                return SessionRow(given[0][0], uuid, *key, self.now)
+            found = self._find(SessionRow, self._sql.claim_session, *key)  # another process was faster
             assert found is not None
         return found
 

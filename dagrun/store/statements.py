@@ -106,7 +106,7 @@ def _sessions(insert: Insert) -> dict[str, ClauseElement]:
         "claim_session": _rows(sessions).where(*key).with_for_update(),
         "get_session": _rows(sessions).where(_is(sessions.c.id)),
         "lock_session": _rows(sessions).where(_is(sessions.c.id)).with_for_update(),
-        "insert_session": _add(insert, sessions),
+        "insert_session": _add(insert, sessions).returning(sessions.c.id),
     }
 
 
