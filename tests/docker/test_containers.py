@@ -298,3 +298,10 @@ def test_output_that_nobody_can_read_is_told_once(yard: Yard):
     printed = yard.ran("+a: {sh>: 'echo x', docker: {image: busybox, run_options: [--log-driver, none]}}")
     assert printed.count("+w+a: its output can't be read: ") == 1
     assert yard.is_clean()
+
+
+def test_the_output_of_one_with_a_terminal_comes_as_it_is(yard: Yard):
+    """The engine mixes no marks of streams into it."""
+    yard.ran("+a: {sh>: '[ -t 1 ] && echo here', docker: {image: busybox, run_options: [--tty]}}")
+    (log,) = (yard.state / "logs" / "1").glob("*+a*")
+    assert log.read_bytes() == b"here\r\n"

@@ -65,6 +65,20 @@ class State(NamedTuple):
         return self.status in ("exited", "dead")
 
 
+class Api(docker.APIClient):
+    """The SDK's, which asks only once whether a container has a terminal, not before each reading of its output."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.terminals: dict[str, bool] = {}
+
+    def _check_is_tty(self, container: str) -> bool:
+        known = self.terminals.get(container)
+        if known is None:
+            known = self.terminals[container] = super()._check_is_tty(container)  # type: ignore[misc]
+        return known
+
+
 class Engine:
     """The engine that the client program speaks to, too. Safe to be used by several threads."""
 
@@ -83,7 +97,7 @@ class Engine:
     def connected(self, seconds: int) -> Any:
         """So long at most does an answer, or the next part of it, take. Raises Unreachable."""
         try:
-            return docker.APIClient(
+            return Api(
                 version="auto",
                 timeout=seconds,
                 max_pool_size=_CONNECTIONS,
@@ -159,6 +173,7 @@ class Engine:
     def remove(self, name: str) -> None:
         """It is gone, whatever it did, with its anonymous volumes."""
         with suppress(Gone), self.asking() as api:
+            api.terminals.pop(name, None)
             try:
                 api.remove_container(name, v=True, force=True)
             except APIError as problem:
