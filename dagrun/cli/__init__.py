@@ -6,6 +6,7 @@ or task failed, 2 wrong use or invalid file, 3 not there, 4 conflict, 5 time ove
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,6 +14,8 @@ from importlib import import_module
 import click
 
 from dagrun.errors import DagrunError, LimitExceeded, UserError
+
+COLLECT_AFTER = 50_000  # new objects: what is loaded at the start, and what a task leaves, is no garbage
 
 # command → one line of help. The module is `dagrun.cli.<command>` and holds a click command of the name `command`.
 COMMANDS = {
@@ -88,6 +91,7 @@ def cli() -> None:
 
 
 def main() -> None:
+    gc.set_threshold(COLLECT_AFTER)
     sys.setrecursionlimit(10_000)  # deep trees are walked by recursion; Python code doesn't use the C stack for it
     leave(invoke(sys.argv[1:]))
 
