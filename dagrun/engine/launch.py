@@ -37,7 +37,7 @@ MOST_NAMED = 5  # files and tasks in the warning
 
 
 class ProcessLike(Protocol):
-    """The executor as the worker drives it: one thread, one selector (see executors/process.py)."""
+    """The executor as the worker drives it: one thread, which waits for all of them at once (executors/process.py)."""
 
     def start(self, launch: Launch) -> Mapping[str, Any]: ...
     def adopt(self, launch: Launch) -> Mapping[str, Any]: ...

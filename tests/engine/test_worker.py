@@ -126,6 +126,28 @@ def test_slots_are_shared_by_all_attempts(bench, world):
     assert len(running.worker.tries) == 2
 
 
+def test_the_end_of_a_task_and_the_start_of_the_next_one_are_one_turn(bench):
+    """Also when tasks wait for a slot: each turn is a transaction."""
+    running = bench(1)
+    attempt = running.add(crowd(7, '"true"'))
+    running.run()
+    assert attempt.row.version == 1 + 1 + 7  # its tasks were made, the first one was claimed, and seven ended
+
+
+def test_who_ends_while_it_waits_for_a_slot_keeps_nobody_from_one(bench, world):
+    running = bench(1)
+    first = running.add(crowd(3, '"true"'))
+    wanted = world.submission(crowd(1, '"true"'))._replace(session_time=1_000_000)
+    with world.store.transaction() as tx:
+        row, live = submit(tx, wanted)
+        waiting = open_attempt(tx, live, row, Snapshot({}, world.state_dir), {}, "")
+    running.worker.add(waiting)
+    running.run(lambda: waiting.id in running.worker.hungry.ids)
+    running.worker.reports.append(Report(waiting, Canceled("no")))
+    running.run()
+    assert [first.row.state, waiting.row.state] == ["success", "canceled"]
+
+
 def test_each_try_is_recorded_with_how_it_ended(bench):
     running = bench()
     attempt = running.add("_parallel: true\n+good:\n  sh>: echo hello\n+bad:\n  sh>: exit 3\n+said:\n  echo>: word")
