@@ -107,12 +107,16 @@ def needs_of(config: Mapping[str, Any], is_operator: bool, full_name: str, place
             key = "_inputs" if "_inputs" in problem.message else "_outputs"
             fail(problem.kind, problem.message, full_name, place_of(config, key, place))
         found += [Need("_inputs", name, place_of(config, "_inputs", place)) for name in names]
-    named = file_references(
-        {key: value for key, value in config.items() if key not in ("_error", "_check", *GENERATED)}
-    )
+    named = {
+        name
+        for key, value in config.items()
+        if value.__class__ is not str and key not in ("_error", "_check", *GENERATED)
+        for name in file_references(value)
+    }
     found += [Need("file()", name, place) for name in sorted(named)]
     for key in GENERATED:
-        found += [Need(key, name, place_of(config, key, place)) for name in sorted(asked_below(config.get(key)))]
+        if key in config:
+            found += [Need(key, name, place_of(config, key, place)) for name in sorted(asked_below(config[key]))]
     return found
 
 

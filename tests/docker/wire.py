@@ -104,7 +104,7 @@ class Wire:
         *,
         answers: bool = False,
     ) -> None:
-        with suppress(OSError):  # the other direction has broken off
+        with suppress(OSError, ValueError):  # the other direction has broken off, and closed both
             while not broken.is_set():
                 if not select.select([source], [], [], LOOK_AGAIN_SECONDS)[0]:
                     continue
