@@ -29,18 +29,19 @@ def main(names: tuple[str, ...], directory: str | None, write: bool) -> None:
     for package in ("dagrun", "dagrun_operators"):  # as an installer leaves them
         compileall.compile_dir(os.path.dirname(import_module(package).__file__ or ""), quiet=2)
     figures: list[Figure] = []
+    before_all = processor_times()
     with tempfile.TemporaryDirectory(dir=directory, prefix="dagrun-bench-") as top:
         place = Place(top)
         for name in names or WORKS:
             found = measured(name, place)
             figures += found
             click.echo(f"{name}: {', '.join(map(shown, found))}", err=True)
-    lines = table(figures)
+    lines = [f"{machine()}, {stolen(before_all, processor_times())}:", "", *table(figures)]
     click.echo("\n".join(lines))
     if write:
         before, _, rest = README.read_text().partition(BEGIN)
         after = rest.partition(END)[2]
-        README.write_text("\n".join([before + BEGIN, "", machine(), "", *lines, "", END]) + after)
+        README.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after)
     sys.exit(0 if all(figure.kept for figure in figures) else 1)
 
 
@@ -51,7 +52,22 @@ def measured(name: str, place: Place) -> list[Figure]:
 
 def machine() -> str:
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {python}:"
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {python}"
+
+
+def processor_times() -> list[int]:
+    """Since the start of the machine: user, nice, system, idle, waiting for disks, interrupts (2), stolen by the host."""
+    try:
+        return list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
+    except FileNotFoundError:
+        return [0] * 8
+
+
+def stolen(before: list[int], after: list[int]) -> str:
+    """How much of what the processors were to do the host gave to others: figures of processes that wait for each other suffer."""
+    user, nice, system, _, _, interrupts, soft, taken = (new - old for old, new in zip(before, after, strict=True))
+    share = taken / max(1, user + nice + system + interrupts + soft + taken)
+    return f"{share:.0%} of the processors' time taken by the host"
 
 
 def shown(figure: Figure) -> str:

@@ -26,7 +26,7 @@ from dagrun.schedules.definition import schedules_of
 
 CROWD = 10_000  # schedules that are due in the same minute
 IDLE = 1000  # schedules that are not due
-READ_SECONDS = 20  # at least so long before the minute in which they are due, the daemon starts
+READ_SECONDS = 60  # at least so long before the minute in which they are due, the daemon starts
 TASK = "+a:\n  echo>: x\n"
 NEVER = '{cron>: "0 0 29 2 *"}'
 KINDS = {
