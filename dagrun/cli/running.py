@@ -221,7 +221,7 @@ class stopped_by_signals:  # noqa: N801  (used as a function)
         os.set_blocking(self.reader, False)
         os.set_blocking(self.writer, False)
         self.wakeup = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        self.local.worker.watch.add(self.reader)
+        self.local.worker.poller.add(self.reader)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.before[number] = signal.signal(number, self.stop)
 
@@ -238,7 +238,7 @@ class stopped_by_signals:  # noqa: N801  (used as a function)
         for number, handler in self.before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self.wakeup)
-        self.local.worker.watch.remove(self.reader)
+        self.local.worker.poller.remove(self.reader)
         os.close(self.reader)
         os.close(self.writer)
 

@@ -230,7 +230,7 @@ def stopped_by_signals(daemon: Daemon) -> Iterator[None]:
     for fd in (reader, writer):
         os.set_blocking(fd, False)
     before_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    daemon.local.worker.watch.add(reader)
+    daemon.local.worker.poller.add(reader)
 
     def stop(number: int, frame: object) -> None:  # noqa: ARG001
         with suppress(BlockingIOError):
@@ -244,6 +244,6 @@ def stopped_by_signals(daemon: Daemon) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(before_fd)
-        daemon.local.worker.watch.remove(reader)
+        daemon.local.worker.poller.remove(reader)
         os.close(reader)
         os.close(writer)

@@ -61,14 +61,14 @@ class Transfers:
 
     def begin(self, held: Try, work: Callable[[Stopped], Any], then: Callable[[Any], None]) -> None:
         held.transfer = Transfer(work, then)
-        self.worker.watch.add(held.transfer.fd, held)
+        self.worker.poller.add(held.transfer.fd, held)
         self.worker.begin(held)
 
     def look_at(self, held: Try) -> None:
         """Its transfer is over."""
         assert held.call is not None and held.transfer is not None
         transfer, held.transfer = held.transfer, None
-        self.worker.watch.remove(transfer.fd)
+        self.worker.poller.remove(transfer.fd)
         transfer.finish()
         if held.out_of_time:
             self.worker.ended(held, calls.out_of_time(held.call))

@@ -28,10 +28,10 @@ from dagrun.engine.hunger import Hunger
 from dagrun.engine.launch import Launcher, if_full_says_so
 from dagrun.engine.observer import Observer
 from dagrun.engine.pauses import Pauses
+from dagrun.engine.poller import Poller
 from dagrun.engine.transfers import Transfers
 from dagrun.engine.tries import Report, Try, machine_clock, record, try_log, without_secrets
 from dagrun.engine.turn import TURNS_AT_ONCE, Asked, Turn, take_turns
-from dagrun.engine.watch import Watch
 from dagrun.errors import LimitExceeded, TaskFailed
 from dagrun.logs.files import log_path
 from dagrun.plugins.executor import Exit
@@ -72,7 +72,7 @@ class Worker:
         self.start_required = start_required
         self.attempts: dict[int, Attempt] = {}
         self.tries: dict[tuple[int, int], Try] = {}
-        self.watch = Watch()
+        self.poller = Poller()
         self.transfers = Transfers(self)
         self.reports: list[Report] = []
         self.later: deque[Callable[[], None]] = deque()
@@ -127,11 +127,11 @@ class Worker:
 
     def wait(self, seconds: float) -> None:
         """Sleep until something ends, at most so long."""
-        self.watch.wait(seconds)
+        self.poller.wait(seconds)
 
     def collect(self) -> None:
         """Take up the commands that have ended."""
-        for held in self.watch.ended():
+        for held in self.poller.ended():
             (self.transfers.look_at if held.transfer else self.look_at)(held)
         for held in [held for held in self.tries.values() if held.stopped or (held.handle and held.fd is None)]:
             if self.hurried and held.stopped and not held.killed:
@@ -375,7 +375,7 @@ class Worker:
         except TaskFailed:  # it is lost, which `look_at` tells
             held.fd = None
         if held.fd is not None:
-            self.watch.add(held.fd, held)
+            self.poller.add(held.fd, held)
         self.observer.logging(held.task, held.log)
         held.wrote = True
         self.begin(held)
@@ -404,12 +404,12 @@ class Worker:
                 self.unwatch(held)
             at_work = [held for held in at_work if held.handle is not None]
             if at_work:
-                self.watch.wait(LOOK_AROUND_SECONDS if delay is None else delay)
+                self.poller.wait(LOOK_AROUND_SECONDS if delay is None else delay)
 
     def unwatch(self, held: Try) -> None:
         held.handle = None
         if held.fd is not None:
-            self.watch.remove(held.fd)
+            self.poller.remove(held.fd)
             held.fd = None
 
     def command_ended(self, held: Try, found: Exit) -> None:

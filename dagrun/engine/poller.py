@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dagrun.engine.tries import Try
 
 
-class Watch:
+class Poller:
     def __init__(self) -> None:
         self._poll = select.poll()
         self._watched: dict[int, Try | None] = {}
