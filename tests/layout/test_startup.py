@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import dagrun
 
 HEAVY = {
     "alembic", "croniter", "docker", "immutables", "pathspec", "psycopg", "quickjs", "rich", "sqlalchemy",
@@ -49,3 +52,15 @@ def test_a_run_imports_only_what_its_tasks_need(project):
 def test_a_second_run_does_not_import_more(project):
     found = imported(project, "run", "wf.dig", "--session", "2026-01-15", "--rerun")
     assert found & HEAVY == set()
+
+
+def test_declarations_are_those_that_cost_least(sources):
+    """One import from the standard library would do no harm, eighty of them are a tenth of the start."""
+    heavy = re.compile(r"^from typing import .*\b(NamedTuple|Protocol)\b", re.MULTILINE)
+    assert [path for path, text in sources.items() if heavy.search(text)] == []
+
+
+@pytest.fixture(scope="module")
+def sources() -> dict[str, str]:
+    top = Path(dagrun.__file__).parent
+    return {str(path.relative_to(top)): path.read_text() for path in top.rglob("*.py") if path.name != "light.py"}
