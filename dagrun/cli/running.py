@@ -195,7 +195,7 @@ def run_to_end(
     state_dir = runner.opened.state_dir
 
     def log_of(task: Any) -> str | None:
-        path = try_log(state_dir, attempt.id, task)
+        path = try_log(state_dir, attempt.id, task, task.tries)
         return path if os.path.exists(path) else None
 
     runner.output.summary(attempt, tree, log_of, retry_command(runner.opened, attempt.id))

@@ -134,7 +134,7 @@ class _Engine:
         if zone != self._zone:
             self._set_zone(json.dumps(transitions(zone)))
             self._zone = zone
-        self._set_now(int(now * 1000))
+        self._set_now(float(int(now * 1000)))  # of an integer the binding passes on 32 bits
         self._call(self._begin, variables)
 
     def run(self, source: str) -> str:

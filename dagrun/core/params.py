@@ -108,6 +108,11 @@ class Scope(Mapping[str, Any]):
 EMPTY = Scope({}, 0, {})
 
 
+def seen(scope: Scope, task: Task) -> Scope:
+    """What a task sees that enters with this scope."""
+    return scope.merged(task.spec.export).merged(task.spec.data, plain=True)
+
+
 def updated(entries: Any, changes: dict[str, Entry]) -> Any:
     """The mapping with changes: a copied dict while it is small, a persistent map (a HAMT) above."""
     if entries.__class__ is dict:
@@ -164,7 +169,7 @@ class Variables:
 
     def visible(self, task: Task) -> Scope:
         """All that a task sees but the built-in variables and its own keys (P6, steps 1 to 5)."""
-        return self.enter(task).merged(task.spec.export).merged(task.spec.data, plain=True)
+        return seen(self.enter(task), task)
 
     def enter(self, task: Task) -> Scope:
         if task.parent is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from heapq import heappop, heappush
 
 AGEING = 600 * 1_000_000  # microseconds
@@ -17,16 +18,26 @@ class Hunger:
     def __init__(self) -> None:
         self.heap: list[tuple[float, int]] = []
         self.ids: set[int] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self.ids)
+        self.fed: int | None = None  # gets the free slots in its next turn
 
     def add(self, attempt_id: int, since: int, priority: int) -> None:
         if attempt_id not in self.ids:
             self.ids.add(attempt_id)
             heappush(self.heap, (since / AGEING - priority, attempt_id))
 
-    def pop(self) -> int:
-        attempt_id = heappop(self.heap)[1]
-        self.ids.remove(attempt_id)
-        return attempt_id
+    def feed(self, alive: Container[int]) -> int | None:
+        """Who gets the free slots in its next turn: the first one that is still alive."""
+        while self.fed is None and self.heap:
+            attempt_id = heappop(self.heap)[1]
+            self.ids.remove(attempt_id)
+            if attempt_id in alive:
+                self.fed = attempt_id
+        return self.fed
+
+    def may_claim(self, attempt_id: int) -> bool:
+        """Whoever comes while others wait in the queue waits, too."""
+        return attempt_id == self.fed if self.fed is not None else not self.ids
+
+    def took_turn(self, attempt_id: int) -> None:
+        if attempt_id == self.fed:
+            self.fed = None

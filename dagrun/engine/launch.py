@@ -66,6 +66,7 @@ class Prepared:
     process: int | None = None  # the leader of its process group
     commands: int = 0  # that were started so far
     hosted: bool = False  # by an operator that may leave nothing at work
+    laid_out: Launch | None = None  # its next command, if its files are there already
 
     @property
     def command_name(self) -> str:
@@ -123,6 +124,16 @@ class Launcher:
         hosted = call.hosted is not None
         return Prepared(workspace, attempt, task.full_name, name, workspace.io, directory, keep, hosted=hosted)
 
+    def prepare_ahead(self, attempt: Attempt, task: Task, number: int, call: Call) -> Prepared | None:
+        """Before the try is claimed: only in a workspace of its own, and only in one that is filled already."""
+        if (
+            call.context.workdir
+            or workspace_of(attempt, task)[0] != "own"
+            or not self.workspaces.has_ready(attempt.manifest)
+        ):
+            return None
+        return self.prepare(attempt, task, number, call)
+
     def reopen(self, attempt: Attempt, task: Task, number: int, call: Call) -> Prepared | None:
         """The workspace of a try that an earlier process started. None when its directory is gone."""
         form, index = workspace_of(attempt, task)
@@ -167,6 +178,14 @@ class Launcher:
 
     def start(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Mapping[str, Any]:
         """Raises TaskFailed when it can't be started."""
+        launch = prepared.laid_out or self.lay_out(prepared, command, log, masked)
+        prepared.laid_out = None
+        handle = self.executor.start(launch)
+        prepared.process = handle.get("pid")
+        return handle
+
+    def lay_out(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Launch:
+        """The command's files are there; what its executor starts. Raises OSError."""
         for name in prepared.workspace.kept.difference(command.files):
             os.unlink(f"{prepared.io}/{name}")
         prepared.workspace.kept.clear()
@@ -175,9 +194,8 @@ class Launcher:
             prepared.written.add(name)
         prepared.has_secrets = prepared.has_secrets or bool(command.secrets or masked)
         prepared.commands += 1
-        handle = self.executor.start(self.launch_of(prepared, command, log, masked))
-        prepared.process = handle.get("pid")
-        return handle
+        prepared.laid_out = self.launch_of(prepared, command, log, masked)
+        return prepared.laid_out
 
     def adopt(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Mapping[str, Any]:
         """The newest command of the try was started by an earlier process.

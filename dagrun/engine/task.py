@@ -17,6 +17,7 @@ from dagrun.core.compiler import compile_generated
 from dagrun.core.config import Params, mark_templates, merge
 from dagrun.core.events import CallAgain, Failure, Outcome, Success
 from dagrun.core.files import INPUTS, OUTPUTS, patterns
+from dagrun.core.params import Scope
 from dagrun.core.retry import Retry, parse_retry
 from dagrun.core.template import evaluate
 from dagrun.core.tree import Task
@@ -66,12 +67,19 @@ class Call:
     waits_for: int | None = None  # the attempt whose end cuts a wait short
 
 
-def prepare(attempt: Attempt, task: Task, services: Services) -> Call | Outcome:
-    """Everything before the operator is called. A task without an operator, after evaluation, is a success (1.2)."""
+def prepare(attempt: Attempt, task: Task, services: Services, scope: Scope | None = None) -> Call | Outcome:
+    """Everything before the operator is called. A task without an operator, after evaluation, is a success (1.2).
+
+    `scope` is what it sees; without it, what it sees now.
+    """
+    if scope is None:
+        scope = attempt.scope(task)
+        for note in attempt.take_notes():
+            services.warn(note)
     retry: Retry | None = None
     try:
         wishes = Wishes(attempt.tree, task, services.own_directory)
-        params, local = evaluated(attempt, task, services, wishes)
+        params, local = evaluated(attempt, task, scope, services, wishes)
         wishes.directories(local.get(INPUTS))
         outputs = patterns(local.get(OUTPUTS))
         name, command = operator_of(local)
@@ -115,12 +123,9 @@ def prepare(attempt: Attempt, task: Task, services: Services) -> Call | Outcome:
 
 
 def evaluated(
-    attempt: Attempt, task: Task, services: Services, wishes: Wishes
+    attempt: Attempt, task: Task, scope: Scope, services: Services, wishes: Wishes
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The merged, evaluated map of the task (spec/language P6), and the part of it that is written at the task itself."""
-    scope = attempt.scope(task)
-    for note in attempt.take_notes():
-        services.warn(note)
     builtins = {**attempt.builtins, "task_name": task.full_name}
     inherited = {**scope.in_order(), **builtins}
     if attempt.live.workflow.evaluates_data:

@@ -69,9 +69,9 @@ class Report:
     prepared: Prepared | None = None  # of the try whose outcome it is
 
 
-def try_log(state_dir: str, attempt_id: int, task: Task) -> str:
-    """The log of the task's newest try. The index tells the rounds of a retried group apart, whose tasks share names."""
-    return log_path(state_dir, attempt_id, f"{task.full_name}@{task.index}", task.tries)
+def try_log(state_dir: str, attempt_id: int, task: Task, number: int) -> str:
+    """The log of one of the task's tries. The index tells the rounds of a retried group apart, whose tasks share names."""
+    return log_path(state_dir, attempt_id, f"{task.full_name}@{task.index}", number)
 
 
 def without_secrets(held: Try, outcome: Outcome) -> Outcome:

@@ -24,6 +24,7 @@ from dagrun.core.tree import Task
 from dagrun.engine import task as calls
 from dagrun.engine.asked import Services
 from dagrun.engine.attempt import Attempt
+from dagrun.engine.foresight import Foresight
 from dagrun.engine.hunger import Hunger
 from dagrun.engine.launch import Launcher, if_full_says_so
 from dagrun.engine.observer import Observer
@@ -74,6 +75,7 @@ class Worker:
         self.tries: dict[tuple[int, int], Try] = {}
         self.poller = Poller()
         self.transfers = Transfers(self)
+        self.foresight = Foresight(self)
         self.reports: list[Report] = []
         self.later: deque[Callable[[], None]] = deque()
         self.deadlines: list[tuple[float, int, Try]] = []
@@ -87,7 +89,6 @@ class Worker:
         self.waiting: dict[int, list[tuple[int, int]]] = {}  # attempt → (attempt, task) that wait for its end
         self.hungry = Hunger()
         self.pauses = Pauses(store)
-        self.fed: int | None = None  # gets the free slots in its next turn
         self.dues: list[tuple[int, int]] = []  # when, and which attempt has a task that is due then
         self.hurried = False
 
@@ -110,6 +111,7 @@ class Worker:
             while self.feed() or self.reports or self.wanted:
                 self.report()
                 self.tidy()
+            self.foresight.look()
         except BaseException:
             if not self.durable:
                 self.end_all()
@@ -207,12 +209,10 @@ class Worker:
         """Free slots go to the attempt that is first in the queue for them: it alone claims, in the turn that it takes anyway if
         one of its tries has just ended.
         """
-        while self.fed is None and self.hungry and len(self.tries) < self.slots:
-            first = self.hungry.pop()
-            if first in self.attempts:
-                self.fed = first
-                self.wanted.add(first)
-        return self.fed is not None
+        fed = self.hungry.feed(self.attempts) if len(self.tries) < self.slots else self.hungry.fed
+        if fed is not None:
+            self.wanted.add(fed)
+        return fed is not None
 
     def some_turns(self, due: Sequence[tuple[Attempt, list[Report]]]) -> int:
         """The first ones of these turns, and what follows from them; how many there were."""
@@ -222,8 +222,7 @@ class Worker:
             self.tidy()
             turns = self.take_turns(due)
         for (attempt, reports), turn in zip(due, turns, strict=False):
-            if attempt.id == self.fed:
-                self.fed = None
+            self.hungry.took_turn(attempt.id)
             self.follow_up(attempt, reports, turn)
         return len(turns)
 
@@ -264,14 +263,10 @@ class Worker:
         self.pauses.refresh()
         asked = []
         for attempt, reports in due[:TURNS_AT_ONCE]:
-            claims = self.may_claim(attempt) and not self.pauses.hold(attempt, self.attempts)
+            claims = self.hungry.may_claim(attempt.id) and not self.pauses.hold(attempt, self.attempts)
             events, rows = [one.event for one in reports], [one.row for one in reports if one.row]
             asked.append(Asked(attempt.live, events, rows, claims))
         return take_turns(self.store, asked, room=self.slots - len(self.tries), lease=self.lease, gates=self.gates)
-
-    def may_claim(self, attempt: Attempt) -> bool:
-        """Whoever comes while others wait in the queue waits, too."""
-        return attempt.id == self.fed if self.fed is not None else not self.hungry
 
     def lease(self) -> str:
         return f"{self.name}-{next(self.numbers)}"
@@ -310,6 +305,7 @@ class Worker:
                 self.reports.append(Report(other, Woken(index)))
 
     def close(self, attempt_id: int) -> None:
+        self.foresight.forget(attempt_id)
         warning = self.launcher.attempt_ended(attempt_id)
         if warning:
             self.observer.warned(warning)
@@ -322,12 +318,16 @@ class Worker:
         held = self.hold(attempt, task, now)
         attempt.waits_for.pop(task.index, None)
         attempt.variables().forget(task.index)
-        call = calls.prepare(attempt, task, Services(self, held, now))
-        if not isinstance(call, calls.Call):
-            self.ended(held, call)
-            return
-        held.call = call
-        self.carry_on(held, calls.run(call))
+        services = Services(self, held, now)
+        result: Command | Outcome | None = self.foresight.take(held, services)
+        if result is None:
+            call = calls.prepare(attempt, task, services)
+            if not isinstance(call, calls.Call):
+                self.ended(held, call)
+                return
+            held.call = call
+            result = calls.run(call)
+        self.carry_on(held, result)
 
     def bar(self, attempt: Attempt, task: Task, problem: TaskFailed) -> None:
         """It fails without having begun."""
@@ -335,7 +335,7 @@ class Worker:
 
     def hold(self, attempt: Attempt, task: Task, started_at: int) -> Try:
         assert task.lease is not None
-        path = try_log(self.launcher.state_dir, attempt.id, task)
+        path = try_log(self.launcher.state_dir, attempt.id, task, task.tries)
         held = Try(attempt, task.index, task.lease, task.tries, started_at, path)
         self.tries[attempt.id, task.index] = held
         return held
@@ -378,6 +378,7 @@ class Worker:
             self.poller.add(held.fd, held)
         self.observer.logging(held.task, held.log)
         held.wrote = True
+        self.foresight.todo.append(held)
         self.begin(held)
 
     def begin(self, held: Try) -> None:

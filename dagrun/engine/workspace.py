@@ -200,6 +200,9 @@ class Workspaces:
         found.top, found.project = top, f"{top}/project"
         return found
 
+    def has_ready(self, manifest: Mapping[str, Any]) -> bool:
+        return bool(self.pool) and self.pooled_from is manifest
+
     def empty_pool(self) -> None:
         while self.pool:
             self.pool.pop().remove()

@@ -173,6 +173,8 @@ class Operator:
     """
 
     runs_in: ClassVar[str] = "process"  # "engine" only for built-ins that neither block nor compute
+    # Its `run` reads nothing but the task and only describes a command, so that it may be called early, and in vain.
+    describes: ClassVar[bool] = False
     retries: ClassVar[bool] = True  # the task's own `_retry` covers a failure of `run` (spec/language X18)
     options: ClassVar[tuple[Option, ...]] = ()  # what it reads; `dagrun check` and `dagrun operators` go by it
     namespaces: ClassVar[tuple[str, ...]] = ()  # maps with defaults of the options (spec/operators 1.3)

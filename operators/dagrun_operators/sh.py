@@ -39,6 +39,7 @@ class Sh(Script):
         *Script.options,
     )
     namespaces: ClassVar[tuple[str, ...]] = ("sh",)
+    describes: ClassVar[bool] = True
 
     def files(self, command: Any, config: Mapping[str, Any], project: Container[str]) -> list[str]:  # noqa: ARG002
         """Each word of the script that is a file of the project."""

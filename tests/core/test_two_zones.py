@@ -92,6 +92,12 @@ def test_each_thread_has_a_clock_of_its_own():
     assert at_once(lambda: seen(1), lambda: seen(2)) == [{"1000 1000"}, {"2000 2000"}]
 
 
+@pytest.mark.parametrize("now", [0.0, 2147483.647, 2147483.648, EPOCH + 0.25, 1 << 31, 1 << 32])
+def test_the_clock_is_right_at_any_time(now):
+    text = render("${Date.now()} ${moment().valueOf()} ${moment().unix()}", {}, JavaScript().at("UTC", now))
+    assert text == f"{int(now * 1000)} {int(now * 1000)} {int(now)}"
+
+
 def test_each_thread_sees_its_own_variables():
     def seen(value: str) -> set[str]:
         scope = JavaScript().at("UTC", 0.0)

@@ -4,101 +4,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
-from collections.abc import Callable
 
 import pytest
 
-from dagrun.core.events import Canceled, Move
-from dagrun.core.tree import Task
+from dagrun.core.events import Canceled
 from dagrun.engine import worker as engine
-from dagrun.engine.attempt import Attempt, open_attempt
-from dagrun.engine.launch import Launcher
+from dagrun.engine.attempt import open_attempt
 from dagrun.engine.submit import submit
 from dagrun.engine.turn import take_turn, take_turns
-from dagrun.engine.worker import Report, Worker
-from dagrun.engine.workspace import Workspaces
+from dagrun.engine.worker import Report
 from dagrun.errors import LimitExceeded, UserError
-from dagrun.executors import marks
-from dagrun.executors.process import ProcessExecutor
 from dagrun.project.archive import Snapshot
 
-LIMIT_SECONDS = 30
 HANG = "sleep 60"
 STUBBORN = f"+a:\n  sh>: trap '' TERM; {HANG}\n  _kill_grace: 1h"
-
-
-class Diary:
-    """An observer that writes everything down."""
-
-    def __init__(self) -> None:
-        self.moves: list[tuple[str, str]] = []
-        self.warnings: list[str] = []
-        self.printed: list[str] = []
-
-    def moved(self, attempt: Attempt, task: Task, move: Move) -> None:
-        self.moves.append((task.full_name, move.after))
-
-    def warned(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def logging(self, task: Task, path: str) -> None:
-        pass
-
-    def logged(self, task: Task, path: str) -> None:
-        with open(path) as log:
-            self.printed.append(log.read())
-
-    def tick(self) -> float:
-        return 60.0
-
-
-class Bench:
-    def __init__(self, world, project_dir: str, slots: int) -> None:
-        self.world, self.project_dir, self.diary = world, project_dir, Diary()
-        self.workspaces = Workspaces(world.state_dir)
-        executor = ProcessExecutor(lambda _: None)
-        launcher = Launcher(world.store.id, world.state_dir, executor, self.workspaces)
-        self.worker = Worker(
-            world.store, launcher, self.diary, slots=slots, secret_value=lambda _: None, start_required=lambda *_: None
-        )
-
-    def add(self, text: str) -> Attempt:
-        row, live = self.world.submit(text)
-        with self.world.store.reading() as tx:
-            attempt = open_attempt(tx, live, row, Snapshot({}, self.world.state_dir), {}, self.project_dir)
-        self.worker.add(attempt)
-        return attempt
-
-    def run(self, until: Callable[[], bool] = lambda: False) -> None:
-        """To the end, or until the condition holds after a pass."""
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while self.worker.attempts:
-            assert time.monotonic() < deadline
-            seconds = self.worker.poll()
-            if until():
-                return
-            self.worker.wait(min(seconds, 0.05))
-
-    def outcomes(self, attempt: Attempt) -> list[tuple[int, int, str, int | None]]:
-        with self.world.store.reading() as tx:
-            return [(one.idx, one.try_number, one.outcome, one.exit_code) for one in tx.load_tries(attempt.id)]
-
-    def alive(self) -> list[int]:
-        return marks.marked(lambda mark: mark.startswith(f"{self.world.store.id}/"))
-
-
-@pytest.fixture
-def bench(world, tmp_path):
-    (tmp_path / "project").mkdir()
-    made: list[Bench] = []
-
-    def of(slots: int = 8) -> Bench:
-        made.append(Bench(world, str(tmp_path / "project"), slots))
-        return made[-1]
-
-    yield of
-    marks.sweep(f"{world.store.id}/")
 
 
 def crowd(number: int, script: str) -> str:

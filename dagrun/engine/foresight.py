@@ -1,0 +1,151 @@
+"""What follows a task is prepared while that task is at work, when there is nothing else to do.
+
+Of a chain of tasks the next one is evaluated, its operator called and its directories laid out in advance, so that between
+two commands there is little but the transaction. Nothing of this is seen from outside, and it holds only if the task turns out
+to see what was foreseen: that the one before it stored nothing. Else it is dropped, and all is done at its time.
+
+Only for operators that merely describe a command (`Operator.describes`), and only where neither the time nor anything that
+a task before it can change has a say: no expression that JavaScript evaluates, no secret, no files of other tasks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dagrun.core.params import Scope, seen
+from dagrun.core.state import BLOCKED, RUNNING
+from dagrun.core.tree import Task, TaskTree
+from dagrun.engine import task as calls
+from dagrun.engine.asked import Services
+from dagrun.engine.launch import Prepared
+from dagrun.engine.tries import Try, try_log
+from dagrun.errors import TaskFailed
+from dagrun.light import NamedTuple
+from dagrun.plugins.operator import Command
+
+if TYPE_CHECKING:
+    from dagrun.engine.worker import Worker
+
+
+MOST_FORESEEN = 32  # each may hold directories with the files of its project
+
+
+class Foreseen(NamedTuple):
+    """A try that has not been claimed yet. `prepared` is None where it has no directories yet."""
+
+    task: Task
+    number: int
+    scope: Scope  # what it is right for
+    call: calls.Call
+    command: Command
+    prepared: Prepared | None
+
+
+class Foresight:
+    """The tries that a worker has prepared, by attempt and index of the task."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.todo: list[Try] = []  # at work, and not looked beyond yet
+        self.foreseen: dict[tuple[int, int], Foreseen] = {}
+
+    def look(self) -> None:
+        """Beyond each of the tries that were started since the last time."""
+        todo, self.todo = self.todo, []
+        for held in todo:
+            task = successor(held.task, held.attempt.tree) if held.handle is not None else None
+            if task is not None and len(self.foreseen) < MOST_FORESEEN:
+                found = self.foresee(held, task)
+                if found is not None:
+                    self.forget_one(held.attempt.id, task.index)
+                    self.foreseen[held.attempt.id, task.index] = found
+
+    def foresee(self, held: Try, task: Task) -> Foreseen | None:
+        attempt, launcher = held.attempt, self.worker.launcher
+        scope = attempt.variables().enter(held.task)
+        number = task.tries + 1
+        unclaimed = Try(attempt, task.index, "", number, 0, try_log(launcher.state_dir, attempt.id, task, number))
+        try:
+            call = calls.prepare(attempt, task, NoServices(self.worker, unclaimed, 0), seen(scope, task))
+            if not isinstance(call, calls.Call) or not call.operator.describes or call.deliveries:
+                return None
+            command = calls.run(call)
+            if not isinstance(command, Command) or command.image is not None:
+                return None
+            prepared = launcher.prepare_ahead(attempt, task, number, call)
+            if prepared is not None:
+                launcher.lay_out(prepared, command, unclaimed.log, ())
+        except (NotYet, TaskFailed, OSError):
+            return None  # it will say so at its time
+        return Foreseen(task, number, scope, call, command, prepared)
+
+    def take(self, held: Try, services: Services) -> Command | None:
+        """The command that was foreseen for a try which is claimed now, if that still holds; the try has then its call, and perhaps
+        its directories.
+        """
+        found = self.foreseen.get((held.attempt.id, held.index))
+        if found is None:
+            return None
+        task = held.task
+        if found.task is task and found.number == held.number and held.attempt.variables().enter(task) is found.scope:
+            context = found.call.context
+            context.services, context.now = services, services.now / calls.SECOND
+            if isinstance(calls.check_time(found.call, services.now), calls.Call):
+                held.call, held.prepared = found.call, found.prepared
+                del self.foreseen[held.attempt.id, held.index]
+                return found.command
+        self.forget_one(held.attempt.id, held.index)
+        return None
+
+    def forget(self, attempt_id: int) -> None:
+        """The attempt has ended: what was foreseen of it won't come to pass."""
+        for attempt, index in [key for key in self.foreseen if key[0] == attempt_id]:
+            self.forget_one(attempt, index)
+
+    def forget_one(self, attempt_id: int, index: int) -> None:
+        found = self.foreseen.pop((attempt_id, index), None)
+        if found is not None and found.prepared is not None:
+            found.prepared.workspace.give_back(found.prepared.written)
+
+
+def successor(task: Task, tree: TaskTree) -> Task | None:
+    """The task that runs next if this one succeeds: the first of those behind it, if it waits for this one alone."""
+    if task.state != RUNNING or task.superseded or not task.downstreams:
+        return None
+    after = tree[task.downstreams[0]]
+    fresh = after.state == BLOCKED and not (after.superseded or after.dead or after.tries)
+    beside = after.upstreams == (task.index,) and after.parent == task.parent
+    return after if fresh and beside and after.is_member and not after.is_group else None
+
+
+class NotYet(Exception):
+    """It has an effect, or its answer may be another one when it is asked at its time."""
+
+
+class NoServices(Services):
+    """For a call that is made before its time, and perhaps in vain."""
+
+    __slots__ = ()
+
+    def refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise NotYet
+
+    secret = write = notify = warn = require = refuse
+
+    @property
+    def javascript(self) -> Any:
+        return NoJavaScript
+
+
+class NoJavaScript:
+    """In the place of `JavaScript` and of what it is at a time: plain look-ups don't need it."""
+
+    @classmethod
+    def at(cls, *_: object) -> type[NoJavaScript]:
+        return cls
+
+    @staticmethod
+    def run(*_: object) -> NoReturn:
+        raise NotYet
+
+    parses = file = run
