@@ -175,7 +175,7 @@ class Params(Mapping[str, Any]):
 
     def optional_map(self, key: str) -> dict[str, Any]:
         """A map; empty when the key is missing or null."""
-        return self.map_(key, {})
+        return self.map_(key) if self.get(key) is not None else {}
 
     def duration(self, key: str, default: D = REQUIRED) -> float | D:
         """Seconds: from `1d 2h 3m 4s` (each part optional, in this order), or a number."""

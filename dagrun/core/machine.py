@@ -74,6 +74,7 @@ class Machine:
 
     def __init__(self, tree: TaskTree, now: int) -> None:
         self.tree = tree
+        self.tasks = tree.tasks
         self.now = now
         self.step = Step()
         self.unsettled: list[Task] = []
@@ -94,7 +95,7 @@ class Machine:
                 if task:
                     self.finished(task, outcome)
             case Claimed(index, lease):
-                self.claim(self.tree[index], lease)
+                self.claim(self.tasks[index], lease)
             case OutOfTime(index, lease):
                 task = self.claimed(index, lease)
                 if task and task.state == RUNNING:
@@ -104,7 +105,7 @@ class Machine:
                 if task:
                     self.finished(task, Failure(LOST, platform=True))
             case Woken(index):
-                task = self.tree[index]
+                task = self.tasks[index]
                 if task.state == WAITING:
                     task.due_at = self.now  # stays so while it waits for a slot
                     self.step.changed.add(index)
@@ -122,7 +123,7 @@ class Machine:
 
     def claimed(self, index: int, lease: str) -> Task | None:
         """The task, if that claim still holds it."""
-        task = self.tree[index]
+        task = self.tasks[index]
         return task if task.lease == lease and task.state in (RUNNING, STOPPING) else None
 
     def claim(self, task: Task, lease: str) -> None:
@@ -141,7 +142,7 @@ class Machine:
             return
         self.tree.cancel_requested = True
         self.tree.cancel_reason = reason
-        for task in self.tree.tasks:
+        for task in self.tasks:
             if not task.superseded:
                 self.cancel_one(task, reason)
 
@@ -161,7 +162,7 @@ class Machine:
     def abandon(self, reason: str) -> None:
         """As a cancel, but nobody is left to confirm the end of what was running: it is lost."""
         self.cancel(reason)
-        for task in self.tree.tasks:
+        for task in self.tasks:
             if task.state == STOPPING and not task.superseded:
                 task.error = LOST
                 self.done(task, ERROR, reason)
@@ -307,7 +308,7 @@ class Machine:
         due = self.tree.due
         while due and due[0][0] <= self.now:
             due_at, index = heappop(due)
-            task = self.tree[index]
+            task = self.tasks[index]
             if task.state == WAITING and task.due_at == due_at:
                 self.wake(task)
         self.settle()
@@ -342,15 +343,15 @@ class Machine:
 
     def add(self, tasks: Sequence[Task]) -> None:
         """Take new tasks into the tree. They are blocked, or carried over as successes."""
-        first = len(self.tree.tasks)
+        first = len(self.tasks)
         for task in tasks:
             self.tree.attach(task)
             self.step.inserted.append(task.index)
-        for task in self.tree.tasks[first:]:
+        for task in self.tasks[first:]:
             self.tree.count_one(task)
-        for task in self.tree.tasks[first:]:
+        for task in self.tasks[first:]:
             for index in task.upstreams:
-                upstream = self.tree[index]
+                upstream = self.tasks[index]
                 if upstream.dead or (upstream.state in DONE and upstream.state != SUCCESS):
                     self.unsettled += self.tree.mark_dead(task)
 
@@ -365,7 +366,7 @@ class Machine:
     def may_start(self, task: Task) -> bool:
         if task.state != BLOCKED or task.waiting_for or task.dead or task.superseded:
             return False
-        return task.parent is None or self.tree[task.parent].state in (PLANNED, FAILING)
+        return task.parent is None or self.tasks[task.parent].state in (PLANNED, FAILING)
 
     def unblock(self, task: Task) -> None:
         if not self.may_start(task):
@@ -384,7 +385,7 @@ class Machine:
         """Whether the window of the group has room; if not, the task queues for it."""
         if task.parent is None:
             return True
-        group = self.tree[task.parent]
+        group = self.tasks[task.parent]
         slots = group.spec.slots
         if slots is None or group.in_window < slots or not task.is_member:
             return True
@@ -394,7 +395,7 @@ class Machine:
     def refill(self, group: Task) -> None:
         """A slot came free: the first in the queue takes it."""
         while group.queue and group.spec.slots is not None and group.in_window < group.spec.slots:
-            task = self.tree[heappop(group.queue)]
+            task = self.tasks[heappop(group.queue)]
             if task.state != WAITING:
                 self.unblock(task)
             elif not task.superseded and (task.due_at or 0) <= self.now:  # else it stood in the queue twice
@@ -410,7 +411,7 @@ class Machine:
             task.error = None
         self.move(task, state, reason)
         if task.parent is not None:
-            group = self.tree[task.parent]
+            group = self.tasks[task.parent]
             if not task.dead:
                 group.open_children -= 1
             if state in FAILED and not task.is_handler:
@@ -421,7 +422,7 @@ class Machine:
                 self.unsettled.append(group)
         if state == SUCCESS:
             for index in task.downstreams:
-                after = self.tree[index]
+                after = self.tasks[index]
                 after.waiting_for -= 1
                 if after.waiting_for == 0:
                     self.unblock(after)
@@ -440,7 +441,7 @@ class Machine:
         self.step.moves.append(Move(task.index, before, state, reason))
         self.step.changed.add(task.index)
         if task.parent is not None:
-            group = self.tree[task.parent]
+            group = self.tasks[task.parent]
             was, is_ = before in AT_WORK, state in AT_WORK
             if was != is_:
                 group.in_window += 1 if is_ else -1

@@ -44,10 +44,10 @@ class Attempt:
     due: int | None = None  # when its next waiting task is due, as the worker noted it
     waits_for: dict[int, int] = field(default_factory=dict)  # index of a waiting task → attempt that it waits for
     hosting: Hosting = field(default_factory=Hosting)
+    id: int = field(init=False)
 
-    @property
-    def id(self) -> int:
-        return self.live.id
+    def __post_init__(self) -> None:
+        self.id = self.live.id
 
     @property
     def tree(self) -> TaskTree:

@@ -24,6 +24,7 @@ from dagrun.light import NamedTuple
 from dagrun.plugins.operator import Command
 
 if TYPE_CHECKING:
+    from dagrun.engine.attempt import Attempt
     from dagrun.engine.worker import Worker
 
 
@@ -53,16 +54,17 @@ class Foresight:
         """Beyond each of the tries that were started since the last time."""
         todo, self.todo = self.todo, []
         for held in todo:
-            task = successor(held.task, held.attempt.tree) if held.handle is not None else None
+            attempt = held.attempt
+            before = attempt.tree[held.index]
+            task = successor(before, attempt.tree) if held.handle is not None else None
             if task is not None and len(self.foreseen) < MOST_FORESEEN:
-                found = self.foresee(held, task)
+                found = self.foresee(attempt, task, attempt.variables().enter(before))
                 if found is not None:
-                    self.forget_one(held.attempt.id, task.index)
-                    self.foreseen[held.attempt.id, task.index] = found
+                    self.forget_one(attempt.id, task.index)
+                    self.foreseen[attempt.id, task.index] = found
 
-    def foresee(self, held: Try, task: Task) -> Foreseen | None:
-        attempt, launcher = held.attempt, self.worker.launcher
-        scope = attempt.variables().enter(held.task)
+    def foresee(self, attempt: Attempt, task: Task, scope: Scope) -> Foreseen | None:
+        launcher = self.worker.launcher
         number = task.tries + 1
         unclaimed = Try(attempt, task.index, "", number, 0, try_log(launcher.state_dir, attempt.id, task, number))
         try:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from dagrun.core.files import Output
 from dagrun.core.tree import Task, TaskTree
@@ -88,21 +87,17 @@ def to_row(task: Task, attempt_id: int, version: int, static: int) -> TaskRow:
         task.tries,
         task.retries,
         task.platform_retries,
-        json_or_none(task.memo),
+        encode(task.memo) if task.memo else None,
         task.lease,
         task.handle,
         task.due_at,
         task.started_at,
         task.finished_at,
-        json_or_none(task.stored),
+        encode(task.stored) if task.stored else None,
         encode(list(task.reset)) if task.reset else None,
-        json_or_none(task.exported),
-        json_or_none(task.error),
+        encode(task.exported) if task.exported else None,
+        encode(task.error) if task.error else None,
         task.reason,
         task.reused_from,
         encode(task.outputs) if task.outputs else None,
     )
-
-
-def json_or_none(value: Mapping[str, Any] | None) -> str | None:
-    return encode(value) if value else None

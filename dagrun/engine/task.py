@@ -186,7 +186,7 @@ def third_party(attempt: Attempt, name: str) -> Hosted | None:
 def limits_of(keys: Mapping[str, Any]) -> Limits:
     """`_timeout: 30m`, or a map with `try`; `_kill_grace`; `_signal`."""
     limits = Limits()
-    if not any(key in keys for key in ("_timeout", "_kill_grace", "_signal")):
+    if "_timeout" not in keys and "_kill_grace" not in keys and "_signal" not in keys:
         return limits
     local = Params(keys)
     given = local.get("_timeout")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dagrun.core.events import Claimed, Event, Finished, Move, Step
+from dagrun.core.events import Event, Finished, Move, Step
 from dagrun.core.machine import Machine
 from dagrun.core.state import DONE
 from dagrun.core.tree import Task, TaskTree
@@ -148,8 +148,8 @@ def turn_in(
         claimed = [*choice.tasks, *choice.barred]  # these are claimed so that they can fail
     else:
         claimed = tree.claimable(claim) if claim > 0 else []
-    if claimed:
-        machine.run([Claimed(index, lease()) for index in claimed])
+    for index in claimed:
+        machine.claim(tree.tasks[index], lease())
     if step.changed or step.inserted or tree.cancel_requested != bool(row.cancel_requested):
         row = save(tx, live, tree, row, step)
     kept = [row for row in tries if (row.idx, row.try_number) in valid]
@@ -194,7 +194,7 @@ def save(tx: Tx, live: Live, tree: TaskTree, row: AttemptRow, step: Step) -> Att
     new = set(step.inserted)
     if new:
         tx.insert_tasks([to_row(tree[index], live.id, version, tree.static) for index in step.inserted])
-    changed = [to_row(tree[index], live.id, version, tree.static) for index in sorted(step.changed - new)]
+    changed = [to_row(tree.tasks[index], live.id, version, tree.static) for index in sorted(step.changed - new)]
     if changed:
         tx.save_tasks(changed)
     tx.insert_moves(

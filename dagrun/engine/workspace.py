@@ -63,6 +63,8 @@ class Workspace:
         if self.filled is None:
             return []
         found = self.found = entries_below(self.project)
+        if found == self.filled:
+            return []
         return sorted(
             path
             for path, status in found.items()

@@ -11,6 +11,7 @@ import re
 
 _LONGEST_NAME_BYTES = 200  # file systems allow 255; the rest is for who adds an ending
 _SHOWN_BYTES = 80  # of each end of a name that is too long
+_SAFE = re.compile(r"[A-Za-z0-9+^_.=@,\-\[\]]*\Z")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9+^_.=@,\-\[\]]")
 
 
@@ -19,7 +20,9 @@ def log_path(state_dir: str, attempt_id: int | str, task: str, number: int) -> s
 
     Digdag can't run a task whose log would have too long a name (spec/language, defect 35).
     """
-    name = _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], task.encode("utf-8", "surrogateescape")).decode()
+    name = task
+    if not _SAFE.match(task):
+        name = _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], task.encode("utf-8", "surrogateescape")).decode()
     if len(name) > _LONGEST_NAME_BYTES:
         import hashlib
 

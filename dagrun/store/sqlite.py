@@ -12,9 +12,12 @@ import sqlite3
 import threading
 import time
 from contextlib import suppress
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from dagrun.errors import LimitExceeded, UserError
+from dagrun.light import pattern
 from dagrun.store.compiled import SQLITE
 from dagrun.store.dialects import Migrating, Rows
 
@@ -22,6 +25,7 @@ BUSY_SECONDS = 60.0
 LONGEST = 0.25  # seconds that a wait sleeps between two looks at the file
 OLDEST = (3, 37)  # the first with STRICT tables
 
+_INSERT = pattern(r"\s*(INSERT INTO [^?]* VALUES )(\([?,\s]+\))\s*")
 _FULL = {sqlite3.SQLITE_FULL}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _REMEDIES = {
@@ -62,6 +66,7 @@ class Sqlite:
         self._closed = False
         self._committed = threading.Condition()
         self._commits = 0  # by all threads of this process
+        self._waiting = 0  # threads, for the next one
         self._version = 0  # grows with the commits of other processes
         self._mine = _Mine()
         self._check_place()
@@ -88,11 +93,12 @@ class Sqlite:
 
     def commit(self, connection: sqlite3.Connection, wrote: bool) -> None:
         connection.execute("COMMIT")
-        if wrote:
-            with self._committed:
-                self._commits += 1
-                self._mine.commits += 1
-                self._committed.notify_all()
+        if wrote:  # the lock of the writer is held
+            self._commits += 1
+            self._mine.commits += 1
+            if self._waiting:
+                with self._committed:
+                    self._committed.notify_all()
 
     def rollback(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:  # a full disk has ended it already
@@ -111,6 +117,9 @@ class Sqlite:
         # Measured: up to some dozen rows a loop is no slower than executemany, which has to be set up.
         if len(rows) > 12:
             return connection.executemany(statement, rows).rowcount
+        together = _together(statement, len(rows)) if len(rows) > 1 else None
+        if together is not None:
+            return connection.execute(together, tuple(chain.from_iterable(rows))).rowcount
         changed = 0
         for row in rows:
             changed += connection.execute(statement, row).rowcount
@@ -134,8 +143,10 @@ class Sqlite:
 
     def pause(self, seconds: float) -> None:
         with self._committed:
+            self._waiting += 1  # before the look at the commits, so that one after it sees that somebody waits
             if self._commits == self._mine.seen:
                 self._committed.wait(min(seconds, LONGEST))
+            self._waiting -= 1
 
     def close(self) -> None:
         with self._lock:
@@ -222,6 +233,13 @@ class Sqlite:
 
     def _problem(self, what: str, remedy: str, kind: type[UserError] = UserError) -> UserError:
         return kind(f"store {self.path}: {what}\n  {remedy}")
+
+
+@lru_cache
+def _together(statement: str, number: int) -> str | None:
+    """An INSERT that inserts several rows; None for other statements."""
+    found = _INSERT.fullmatch(statement)
+    return f"{found[1]}{', '.join([found[2]] * number)}" if found else None
 
 
 def _code(error: Any) -> int:

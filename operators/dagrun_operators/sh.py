@@ -65,9 +65,9 @@ class Sh(Script):
 
 def shell(params: Params) -> list[str]:
     """The program that reads the script, with its arguments."""
-    given = params.list_("shell", None)
-    if given is None:
+    if params.get("shell") is None:
         return ["/bin/sh"]
+    given = params.list_("shell")
     if not given:
         raise TaskFailed("shell must name a program, like [bash, -e]; it is empty", "bad_option", "config")
     words = Params({f"shell[{index}]": word for index, word in enumerate(given)})
