@@ -19,7 +19,6 @@ from dagrun.engine import task as calls
 from dagrun.engine.asked import Services
 from dagrun.engine.launch import Prepared
 from dagrun.engine.tries import Try, try_log
-from dagrun.errors import TaskFailed
 from dagrun.light import NamedTuple
 from dagrun.plugins.operator import Command
 
@@ -67,6 +66,7 @@ class Foresight:
         launcher = self.worker.launcher
         number = task.tries + 1
         unclaimed = Try(attempt, task.index, "", number, 0, try_log(launcher.state_dir, attempt.id, task, number))
+        prepared = None
         try:
             call = calls.prepare(attempt, task, NoServices(self.worker, unclaimed, 0), seen(scope, task))
             if not isinstance(call, calls.Call) or not call.operator.describes or call.deliveries:
@@ -77,8 +77,10 @@ class Foresight:
             prepared = launcher.prepare_ahead(attempt, task, number, call)
             if prepared is not None:
                 launcher.lay_out(prepared, command, unclaimed.log, ())
-        except (NotYet, TaskFailed, OSError):
-            return None  # it will say so at its time
+        except Exception:  # if something is wrong with it, that is told at its time
+            if prepared is not None:
+                prepared.workspace.remove()
+            return None
         return Foreseen(task, number, scope, call, command, prepared)
 
     def take(self, held: Try, services: Services) -> Command | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagrun.engine.foresight import Foresight
+from dagrun.engine.launch import Launcher
 from dagrun.engine.workspace import working
 from tests.effort import examples
 from tests.engine.conftest import Bench, world_in
@@ -101,6 +105,22 @@ def test_a_task_that_waits_for_others_as_well_is_not_foreseen(bench, taken):
     text = '_parallel: true\n+a:\n  sh>: "true"\n+b:\n  sh>: "true"\n+c:\n  sh>: "true"\n  _needs: [+a, +b]\n'
     run(bench, text)
     assert taken == []
+
+
+def test_a_problem_before_its_time_leaves_nothing_behind(bench, taken, monkeypatch):
+    lay_out = Launcher.lay_out
+    early: list[str] = []
+
+    def fails_early(self, prepared, command, log, masked):
+        if sys._getframe(1).f_code.co_name == "foresee":
+            early.append(prepared.name)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return lay_out(self, prepared, command, log, masked)
+
+    monkeypatch.setattr(Launcher, "lay_out", fails_early)
+    running = run(bench, "".join(f'+t{number}:\n  sh>: "true"\n' for number in range(5)))
+    assert len(early) == 3 and taken == ["+t1"]  # the first one that was foreseen had no directory to be laid out in
+    assert running.diary.moves[-1] == ("+wf", "success")
 
 
 KINDS = {
