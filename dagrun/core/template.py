@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from dagrun.core.config import Template
-from dagrun.core.expression import Expression, Step, balanced, expression, scan
+from dagrun.core.expression import GLOBALS, Expression, Step, balanced, expression, scan
 from dagrun.errors import TaskFailed
 from dagrun.light import Protocol, pattern
 
@@ -135,6 +135,8 @@ def look_up(text: str, path: tuple[Step, ...], view: Mapping[str, Any]) -> str:
     """The text of `a.b[0]`. Raises TaskFailed for an unknown name, and for a property of nothing."""
     root = path[0]
     if not isinstance(root, str) or root not in view:
+        if root in GLOBALS:  # Math.PI
+            raise _NeedsEngine(root)
         raise _unknown(text, str(root), view)
     value = view[root]
     for step in path[1:]:

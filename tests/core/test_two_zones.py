@@ -98,6 +98,15 @@ def test_the_clock_is_right_at_any_time(now):
     assert text == f"{int(now * 1000)} {int(now * 1000)} {int(now)}"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("${Math.PI}", "3.141592653589793"), ("${Number.MAX_SAFE_INTEGER}", "9007199254740991"), ("${NaN}", "null"), ("${x}${Math.E}", "12.718281828459045")],
+)  # fmt: skip
+def test_a_plain_name_of_the_engine_is_no_variable_that_is_missing(text, shown):
+    assert render(text, {"x": 1}, JavaScript().at("UTC", 0.0)) == shown
+    assert render("${Math.PI}", {"Math": {"PI": 3}}, JavaScript().at("UTC", 0.0)) == "3"
+
+
 def test_each_thread_sees_its_own_variables():
     def seen(value: str) -> set[str]:
         scope = JavaScript().at("UTC", 0.0)
