@@ -1,7 +1,7 @@
 // What moment 2.21.0 has and the packaged 2.8.4 lacks (spec/language T14): projects are written for 2.21.0.
 (function (moment) {
   var fn = moment.fn, duration = moment.duration.fn, old = {}, localeData = Object.getPrototypeOf(moment.localeData());
-  ['add', 'subtract', 'format', 'startOf', 'endOf', 'set', 'get', 'isoWeekday', 'clone', 'utc', 'local', 'calendar', 'locale'].forEach(
+  ['add', 'subtract', 'format', 'startOf', 'endOf', 'set', 'get', 'isoWeekday', 'year', 'clone', 'utc', 'local', 'calendar', 'locale'].forEach(
     function (name) { old[name] = fn[name]; });
 
   function define(target, methods) {
@@ -51,6 +51,42 @@
     };
   });
 
+  // Texts without a format: of ISO 8601, 2.8.4 knows the forms with a dash between month and day alone.
+
+  var dates = [
+    [/^[+-]\d{6}-\d\d-\d\d/, 'YYYYYY-MM-DD'], [/^\d{4}-\d\d-\d\d/, 'YYYY-MM-DD'], [/^\d{4}-W\d\d-\d/, 'GGGG-[W]WW-E'], [/^\d{4}-W\d\d/, 'GGGG-[W]WW'],
+    [/^\d{4}-\d{3}/, 'YYYY-DDDD'], [/^\d{4}-\d\d(?!\d)/, 'YYYY-MM'], [/^\d{8}/, 'YYYYMMDD'], [/^\d{4}W\d{3}/, 'GGGG[W]WWE'],
+    [/^\d{4}W\d\d/, 'GGGG[W]WW'], [/^\d{7}/, 'YYYYDDDD'], [/^\d{4}(?![\d-])/, 'YYYY']
+  ];
+  var times = [
+    [/^\d\d:\d\d:\d\d[.,]\d+/, 'HH:mm:ss.SSSS'], [/^\d\d:\d\d:\d\d/, 'HH:mm:ss'], [/^\d\d:\d\d/, 'HH:mm'],
+    [/^\d{6}[.,]\d+/, 'HHmmss.SSSS'], [/^\d{6}/, 'HHmmss'], [/^\d{4}/, 'HHmm'], [/^\d\d/, 'HH']
+  ];
+  function first(forms, text) {
+    for (var index = 0; index < forms.length; index++) {
+      var found = forms[index][0].exec(text);
+      if (found) return [found[0], forms[index][1], text.slice(found[0].length)];
+    }
+    return null;
+  }
+  function iso(text) { // [the text as 2.8.4 reads it, its format], or null
+    var date = first(dates, text), rest = date && date[2], time = null;
+    if (date && /^[T ]/.test(rest)) {
+      time = first(times, rest.slice(1));
+      rest = time ? time[2] : null;
+    }
+    if (!date || rest === null || !/^(Z|[+-]\d\d(?::?\d\d)?)?$/.test(rest) || (rest && !time)) return null;
+    if (/^[+-]\d\d$/.test(rest)) rest += ':00';
+    return [date[0] + (time ? 'T' + time[0].replace(',', '.') : '') + rest, date[1] + (time ? '[T]' + time[1] : '') + (rest ? 'Z' : '')];
+  }
+  var otherwise = moment.createFromInputFallback;
+  moment.createFromInputFallback = function (config) {
+    var found = typeof config._i === 'string' ? iso(config._i.trim()) : null;
+    if (!found) return otherwise(config);
+    var read = config._useUTC ? moment.utc(found[0], found[1]) : moment(found[0], found[1]);
+    config._d = new Date(read.isValid() ? +read : NaN);
+  };
+
   // Zones: 2.8.4 knows minutes west of UTC (`zone`), 2.9 and later minutes east of it (`utcOffset`).
 
   function minutesOf(text) {
@@ -86,15 +122,20 @@
 
   // Arithmetic: fractions of days and months are rounded.
 
+  function part(field, amount) {
+    var step = moment.duration(0);
+    step[field] = amount;
+    return step;
+  }
   function shift(name) {
     return function (amount, unit) {
       if (unit !== undefined && unit !== null && isNaN(+unit)) amount = +amount; // 2.8.4 wants a number here
       else if (unit !== undefined && unit !== null) { var swapped = amount; amount = +unit; unit = swapped; }
       if (amount === undefined && unit === undefined) return this;
       var step = moment.duration(amount, unit);
-      step._days = rounded(step._days);
-      step._months = rounded(step._months);
-      return old[name].call(this, step);
+      old[name].call(this, part('_months', rounded(step._months))); // in this order, whatever 2.8.4 does
+      old[name].call(this, part('_days', rounded(step._days)));
+      return old[name].call(this, part('_milliseconds', step._milliseconds));
     };
   }
   fn.add = shift('add');
@@ -165,7 +206,7 @@
     X: function (m) { return '' + m.unix(); },
     x: function (m) { return '' + +m; }
   };
-  for (var width = 5; width <= 9; width++) newer['SSSSSSSSS'.slice(0, width)] = fraction(width);
+  for (var width = 4; width <= 9; width++) newer['SSSSSSSSS'.slice(0, width)] = fraction(width);
   function fraction(width) { return function (m) { return (pad(m.milliseconds(), 3) + '000000').slice(0, width); }; }
 
   fn.format = function (form) {
@@ -251,7 +292,11 @@
   });
   fn.quarters = fn.quarter;
   fn.dates = fn.date;
-  fn.years = fn.year;
+  fn.year = fn.years = function (input) { // on 29 February, in a year that has none: the 28th
+    if (input === undefined || input === null) return old.year.call(this);
+    if (this.isValid() && this.month() === 1 && this.date() === 29 && !moment.utc([+input, 1, 29]).isLeapYear()) this.date(28);
+    return old.year.call(this, input);
+  };
 
   // Durations.
 
