@@ -143,4 +143,10 @@ def retry_command(opened: Opened, attempt_id: int) -> str:
 def print_json(value: Any) -> None:
     import json
 
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if os.isatty(1) else None))
+    indent = 2 if os.isatty(1) else None
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a pair of UTF-16 can only be printed as an escape
+        text = json.dumps(value, indent=indent)
+    click.echo(text)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from dagrun.core.events import Outcome, Success
 from dagrun.core.params import Scope, seen
 from dagrun.core.state import BLOCKED, RUNNING
 from dagrun.core.tree import Task, TaskTree
@@ -56,11 +57,16 @@ class Foresight:
             attempt = held.attempt
             before = attempt.tree[held.index]
             task = successor(before, attempt.tree) if held.handle is not None else None
-            if task is not None and len(self.foreseen) < MOST_FORESEEN:
-                found = self.foresee(attempt, task, attempt.variables().enter(before))
-                if found is not None:
-                    self.forget_one(attempt.id, task.index)
-                    self.foreseen[attempt.id, task.index] = found
+            if task is None:
+                continue
+            scope, key = attempt.variables().enter(before), (attempt.id, task.index)
+            known = self.foreseen.get(key)
+            if known is not None and known.task is task and known.number == task.tries + 1 and known.scope is scope:
+                continue  # one try may start several commands
+            self.forget_one(*key)  # first: both would lie in the same directory
+            found = self.foresee(attempt, task, scope) if len(self.foreseen) < MOST_FORESEEN else None
+            if found is not None:
+                self.foreseen[key] = found
 
     def foresee(self, attempt: Attempt, task: Task, scope: Scope) -> Foreseen | None:
         launcher = self.worker.launcher
@@ -100,6 +106,13 @@ class Foresight:
                 return found.command
         self.forget_one(held.attempt.id, held.index)
         return None
+
+    def ended(self, held: Try, outcome: Outcome) -> None:
+        """A try is over: what waits for its success doesn't come now, and perhaps never. What was foreseen of itself is over, too."""
+        self.forget_one(held.attempt.id, held.index)
+        if held.stopped or not isinstance(outcome, Success):
+            for index in held.task.downstreams[:1]:
+                self.forget_one(held.attempt.id, index)
 
     def forget(self, attempt_id: int) -> None:
         """The attempt has ended: what was foreseen of it won't come to pass."""

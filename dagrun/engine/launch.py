@@ -129,7 +129,7 @@ class Launcher:
         if (
             call.context.workdir
             or workspace_of(attempt, task)[0] != "own"
-            or not self.workspaces.has_ready(attempt.manifest)
+            or not self.workspaces.pool.has_ready(attempt.manifest)
         ):
             return None
         return self.prepare(attempt, task, number, call)

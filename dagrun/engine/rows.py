@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from dagrun.core.files import Output
 from dagrun.core.tree import Task, TaskTree
@@ -11,8 +12,20 @@ from dagrun.core.workflow import NOTHING, TaskSpec, Workflow
 from dagrun.store.base import TaskRow
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-encode = ENCODER.encode
+ASCII_ENCODER = json.JSONEncoder(separators=(",", ":"))
 decode = json.loads
+
+
+def encode(value: Any) -> str:
+    """JSON that a database can hold: half of a pair of UTF-16, which isn't a character, stays an escape."""
+    text = ENCODER.encode(value)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return ASCII_ENCODER.encode(value)
+    return text
 
 
 def load_tree(workflow: Workflow, rows: Sequence[TaskRow], version: int) -> TaskTree:

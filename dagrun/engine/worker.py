@@ -428,6 +428,7 @@ class Worker:
     def ended(self, held: Try, outcome: Outcome) -> None:
         """The try is over: clean up, and report it in the next turn."""
         outcome = without_secrets(held, outcome)
+        self.foresight.ended(held, outcome)
         del self.tries[held.attempt.id, held.index]
         task = held.task
         if isinstance(outcome, CallAgain):  # the next call takes the same directory

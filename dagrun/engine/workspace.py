@@ -46,7 +46,8 @@ class Workspace:
     project: str
     top: str  # of the try
     filled: dict[str, Status] | None = None
-    pool: list[Workspace] | None = None
+    pool: Pool | None = None
+    filled_from: Mapping[str, Any] | None = None  # the manifest of the revision
     found: dict[str, Status] | None = None  # what stood in it when it was last looked at
     kept: set[str] = field(default_factory=set)  # files in `io` of an earlier try, to be written over or removed
 
@@ -91,16 +92,31 @@ class Workspace:
             if self.is_as_filled() and empty_io(self.io, ours):
                 self.found, self.kept = None, ours
                 assert self.pool is not None
-                self.pool.append(self)
+                self.pool.ready.append(self)
                 return
         except OSError:
             pass
         self.remove()
 
     def is_as_filled(self) -> bool:
-        if self.pool is None or len(self.pool) >= MOST_POOLED:
+        if self.pool is None or self.pool.filled_from is not self.filled_from or len(self.pool.ready) >= MOST_POOLED:
             return False
         return self.filled == (self.found or entries_below(self.project))
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Pool:
+    """Workspaces that are ready to be used again, all filled from the same revision."""
+
+    filled_from: Mapping[str, Any] | None = None
+    ready: list[Workspace] = field(default_factory=list)
+
+    def has_ready(self, manifest: Mapping[str, Any]) -> bool:
+        return bool(self.ready) and self.filled_from is manifest
+
+    def empty(self) -> None:
+        while self.ready:
+            self.ready.pop().remove()
 
 
 def empty_io(io: str, ours: set[str]) -> bool:
@@ -157,8 +173,7 @@ class Workspaces:
 
     state_dir: str
     shared: dict[tuple[int, int], str] = field(default_factory=dict)
-    pool: list[Workspace] = field(default_factory=list)  # ready to be used again, all filled from `pooled_from`
-    pooled_from: Mapping[str, Any] | None = None
+    pool: Pool = field(default_factory=Pool)
     can_clone: bool = True
 
     @property
@@ -178,7 +193,7 @@ class Workspaces:
                 project = os.path.join(top, "project")
                 os.mkdir(project)
                 self.fill(project, source)
-                return Workspace(project, top, entries_below(project), self.pool)
+                return Workspace(project, top, entries_below(project), self.pool, source.manifest)
             if form == "shared":
                 return Workspace(self.open_shared(attempt, index, source), top)
             return Workspace(source.project_dir, top)
@@ -188,12 +203,12 @@ class Workspaces:
 
     def from_pool(self, top: str, manifest: Mapping[str, Any]) -> Workspace | None:
         """One that is filled already, under a path of its own."""
-        if self.pooled_from is not manifest:
-            self.empty_pool()
-            self.pooled_from = manifest
-        if not self.pool:
+        if self.pool.filled_from is not manifest:
+            self.pool.empty()
+            self.pool.filled_from = manifest
+        if not self.pool.ready:
             return None
-        found = self.pool.pop()
+        found = self.pool.ready.pop()
         try:
             os.rename(found.top, top)
         except OSError:  # the path of a try that asked to be called again is taken
@@ -201,13 +216,6 @@ class Workspaces:
             return None
         found.top, found.project = top, f"{top}/project"
         return found
-
-    def has_ready(self, manifest: Mapping[str, Any]) -> bool:
-        return bool(self.pool) and self.pooled_from is manifest
-
-    def empty_pool(self) -> None:
-        while self.pool:
-            self.pool.pop().remove()
 
     def make(self, top: str) -> None:
         try:
@@ -253,7 +261,7 @@ class Workspaces:
         return Workspace(source.project_dir, top)
 
     def close_attempt(self, attempt: int) -> None:
-        self.empty_pool()
+        self.pool.empty()
         for key in [key for key in self.shared if key[0] == attempt]:
             remove_tree(self.shared.pop(key))
 

@@ -107,6 +107,28 @@ def test_a_task_that_waits_for_others_as_well_is_not_foreseen(bench, taken):
     assert taken == []
 
 
+@pytest.mark.parametrize("tries", [2, 3, 4])
+def test_a_task_is_foreseen_anew_at_each_try_of_the_one_before_it(bench, taken, tries):
+    failing = f"case $DAGRUN_TRY in *.{tries}) ;; *) exit 1;; esac"
+    text = '+y: {sh>: "true"}\n+z: {sh>: "true"}\n+a:\n  _retry: {limit: 5, interval: 0}\n  sh>: '
+    running = run(bench, f"{text}{failing}\n+b: {{sh>: pwd; ls}}")
+    assert taken == ["+z", "+a", "+b"]
+    assert running.diary.moves[-1] == ("+wf", "success")
+    assert running.diary.printed[-1] == f"{running.workspaces.work}/1.4.1/project\n"
+
+
+def test_what_was_foreseen_behind_a_failure_is_gone_at_once(bench):
+    running = bench()
+    running.add(
+        "+y: {sh>: 'true'}\n+z: {sh>: 'true'}\n+a:\n  _retry: {limit: 1, interval: 60}\n  sh>: exit 1\n+b: {sh>: 'true'}"
+    )
+    running.run(lambda: ("+wf+a", "waiting") in running.diary.moves)
+    assert not running.worker.foresight.foreseen
+    pooled = [os.path.basename(one.top) for one in running.workspaces.pool.ready]
+    assert sorted(pooled) == sorted(working(running.world.state_dir)) and pooled
+    running.worker.end_all()
+
+
 def test_a_problem_before_its_time_leaves_nothing_behind(bench, taken, monkeypatch):
     lay_out = Launcher.lay_out
     early: list[str] = []
@@ -131,6 +153,7 @@ KINDS = {
     "writes": "sh>: ls; echo new > left.txt",
     "group": "+in:\n    sh>: echo in ${x}\n  +behind:\n    sh>: ls",
     "fails": "sh>: echo once; exit 3\n  _retry: {limit: 1, interval: 0}\n  _error: {echo>: failed}",
+    "recovers": "sh>: case $DAGRUN_TRY in *.1) exit 1;; esac; ls\n  _retry: {limit: 1, interval: 0}",
     "loops": "loop>: 2\n  _do: {+x: {sh>: 'echo ${i}'}, +y: {sh>: 'echo ${i} ${x}'}}",
     "echoes": "echo>: ${x}",
     "evaluates": "sh>: echo ${x + 1}",

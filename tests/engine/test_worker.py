@@ -10,6 +10,7 @@ import pytest
 from dagrun.core.events import Canceled
 from dagrun.engine import worker as engine
 from dagrun.engine.attempt import open_attempt
+from dagrun.engine.rows import decode
 from dagrun.engine.submit import submit
 from dagrun.engine.turn import take_turn, take_turns
 from dagrun.engine.worker import Report
@@ -74,6 +75,16 @@ def test_each_try_is_recorded_with_how_it_ended(bench):
     ends = {(idx, number): (outcome, code) for idx, number, outcome, code in running.outcomes(attempt)}
     assert (ends[1, 1], ends[2, 1], ends[3, 1]) == (("success", 0), ("failed", 3), ("success", None))
     assert "hello\n" in running.diary.printed and "word\n" in running.diary.printed
+
+
+def test_half_of_a_pair_of_utf_16_is_stored_as_it_is(bench, world):
+    running = bench()
+    attempt = running.add('+a:\n  sh>: |\n    printf \'{"x":"\\\\ud800 é"}\' > $DAGRUN_OUT\n+b:\n  echo>: ${x.length}')
+    running.run()
+    assert running.diary.printed == ["", "3\n"]
+    with world.store.reading() as tx:
+        row = tx.load_tasks(attempt.id)[1]
+    assert row.stored is not None and decode(row.stored) == {"x": "\ud800 é"}
 
 
 def test_a_retried_task_has_a_record_and_a_log_for_each_try(bench, world):

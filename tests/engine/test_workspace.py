@@ -233,6 +233,19 @@ class TestAgain:
         assert second is first
         assert os.listdir(second.io) == ["tmp"]
 
+    def test_it_is_never_that_of_another_revision(self, workspaces, project, manifest):
+        first = workspaces.open("own", 1, 0, "1.2.1", manifest)
+        put(str(project / "other.txt"))
+        other = Source(snapshot(str(project), workspaces.state_dir)[1], str(project))
+        second = workspaces.open("own", 2, 0, "2.2.1", other)
+        first.give_back(set())
+        second.give_back(set())
+        third = workspaces.open("own", 2, 0, "2.3.1", other)
+        assert "other.txt" in os.listdir(third.project)
+        fourth = workspaces.open("own", 2, 0, "2.4.1", other)
+        assert "other.txt" in os.listdir(fourth.project)
+        assert sorted(os.listdir(workspaces.work)) == ["2.3.1", "2.4.1"]
+
     @pytest.mark.parametrize("name", [FILES, "other"])
     def test_a_link_is_not_followed(self, workspaces, manifest, tmp_path, name):
         put(str(tmp_path / "precious" / "file"), "gold")
