@@ -160,7 +160,7 @@ class Output:
     def summary(self, attempt: Attempt, tree: TaskTree, log_of: Callable[[Task], str | None], retry: str) -> None:
         """The failed tasks with exit code and last log lines, and the command that retries them."""
         root = tree.root
-        seconds = ((root.finished_at or 0) - attempt.row.created_at) / 1_000_000
+        seconds = ((attempt.row.finished_at or attempt.row.created_at) - attempt.row.created_at) / 1_000_000
         name = f"{attempt.session.workflow}: attempt {attempt.id}"
         if root.state == SUCCESS:
             self.said(f"{name} succeeded in {seconds:.1f} s")

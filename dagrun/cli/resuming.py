@@ -78,24 +78,23 @@ def plan_for_run(
     wanted: Any,
 ) -> Plan:
     """For `dagrun run`: go on with the old attempt, within `--start`, `--goal`, `--end` or the task that was named."""
-    made = make_plan(opened, workflow, revision, old, params, Wish()) if old is not None else Plan([])
+    forced = wanted.goal or wanted.task  # what comes after these isn't taken over: it would be of another run of them
+    made = make_plan(opened, workflow, revision, old, params, Wish(start=forced)) if old is not None else Plan([])
     nodes = workflow.nodes
     everything = {node.index for node in nodes}
     if wanted.start or wanted.goal:
         target = one_task(workflow, wanted.start or wanted.goal)
         before = ordered_before(nodes, target)
         inside = {node.index for node in below(nodes, target)}
-        keep(made, before)
         if wanted.goal:
             skip(made, workflow, everything - before - inside)
+        else:
+            keep(made, before)
     if wanted.end:
-        before = ordered_before(nodes, one_task(workflow, wanted.end))
-        keep(made, before)
-        skip(made, workflow, everything - before)
+        skip(made, workflow, everything - ordered_before(nodes, one_task(workflow, wanted.end)))
     if wanted.task:
         target = one_task(workflow, wanted.task)
         inside = {node.index for node in below(nodes, target)}
-        keep(made, set())
         skip(made, workflow, everything - inside)
     return made
 

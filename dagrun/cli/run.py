@@ -136,7 +136,7 @@ class Run:
         if before is not None:
             if before.finished_at is None:
                 raise Conflict(f"attempt {before.id} of this session is running ({describe(before)})")
-            if before.state == SUCCESS and not self.selects and not self.rerun:
+            if before.state == SUCCESS and not self.selects and not self.rerun and self.is_whole(before):
                 say(
                     f"{self.name(workflow, at)}: attempt {before.id} succeeded already, nothing to do; --rerun runs it again"
                 )
@@ -158,6 +158,13 @@ class Run:
             return f"{text} goes on with attempt {before.id}" if goes_on and before else text
 
         return run_to_end(runner, wanted, guard, first_line, as_json=self.as_json)
+
+    def is_whole(self, before: AttemptRow) -> bool:
+        """Nothing was left out of it."""
+        from dagrun.cli.resuming import old_side
+
+        tree, _ = old_side(self.opened, before)
+        return not any(task.left_out for task in tree.tasks)
 
     @property
     def selects(self) -> bool:

@@ -192,7 +192,7 @@ class Diary:
         self.warnings: set[str] = set()
 
     def said(self, text: str) -> None:
-        click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", err=True)
+        click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(time.time()))} {text}", err=True)
 
     def warned(self, text: str) -> None:
         self.said(f"warning: {text}")

@@ -113,7 +113,7 @@ class Planner:
         old = self.before.get(node.full_name)
         if old is None:
             return "not in the earlier attempt"
-        if old.state != SUCCESS:
+        if old.state != SUCCESS or old.left_out:
             return why_not_done(old)
         if old.spec.operator != node.spec.operator:
             return "it is a group now" if old.spec.operator else "it has an operator now"
@@ -184,10 +184,10 @@ class Planner:
         reused = ordered_before(self.nodes, start)
         for index in sorted(reused):
             old = self.before.get(self.nodes[index].full_name)
-            if old is None or old.state != SUCCESS:
+            if old is None or old.state != SUCCESS or old.left_out:
                 raise UserError(
                     f"can't resume from {start.full_name}: {self.nodes[index].full_name} before it did not succeed"
-                    f"{'' if old is None else f' ({old.state})'}"
+                    f"{'' if old is None else f' ({why_not_done(old) if old.left_out else old.state})'}"
                 )
         return reused
 
@@ -268,6 +268,8 @@ def one_task(workflow: Workflow, pattern: str) -> Node:
 
 
 def why_not_done(task: Task) -> str:
+    if task.left_out:
+        return "was left out"
     if task.error:
         return f"{task.error.get('kind', 'failed')} before"
     return {"blocked": "had not started", CANCELED: "was killed"}.get(task.state, f"was {task.state}")

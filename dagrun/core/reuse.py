@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dagrun.core.state import SUCCESS
-from dagrun.core.tree import Carried, Task, TaskTree
+from dagrun.core.tree import LEFT_OUT, Carried, Task, TaskTree
 from dagrun.core.workflow import Node, Workflow
 from dagrun.light import NamedTuple
 
@@ -119,7 +119,7 @@ def build_tree(workflow: Workflow, plan: Plan | None = None, attempt: int | None
         task = Task(node.index, node.parent, node.full_name, node.spec, node.upstreams, node.index)
         tree.attach(task)
         if plan and node.index in plan.skipped:
-            task.state, task.reason = SUCCESS, "skipped"
+            task.state, task.reason = SUCCESS, LEFT_OUT
     if plan:
         for index, old in plan.reused.items():
             take_over(tree[index], old, attempt)

@@ -20,6 +20,7 @@ from dagrun.light import NamedTuple
 
 AT_WORK = frozenset({READY, RUNNING, STOPPING, PLANNED, FAILING_STATE})  # takes a slot of its group's window
 
+LEFT_OUT = "skipped"  # the reason of a task that a run was asked to leave out
 HANDLERS = frozenset({"^error", "^failure-alert"})
 
 
@@ -86,6 +87,11 @@ class Task:
     def is_member(self) -> bool:
         """Written in the definition of its parent, not generated: what a group's retry repeats."""
         return self.spec.name[0] == "+"
+
+    @property
+    def left_out(self) -> bool:
+        """Not asked for: it counts as a success so that others can run, but has never run."""
+        return self.state == SUCCESS and self.reason == LEFT_OUT and self.started_at is None
 
     @property
     def is_handler(self) -> bool:

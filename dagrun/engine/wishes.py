@@ -103,7 +103,7 @@ def how_to_wait(tree: TaskTree, asking: Task, source: Task, name: str) -> str:
 
 def why_none(tree: TaskTree, asking: Task, name: str) -> str:
     source = find(tree, asking, name)
-    if source is not None and source.reason == "skipped":
+    if source is not None and source.left_out:
         return "it was left out of this run, as it was not asked for: run it, too"
     return "declare them there with _outputs"
 

@@ -71,10 +71,19 @@ def candidates(directory: str, named: str) -> list[str]:
 
 
 def refuse_twin(directory: str, file: str) -> None:
+    """A file of parameters of the same name is none."""
     stem = file.rpartition(".")[0]
-    twins = [stem + suffix for suffix in SUFFIXES if os.path.isfile(os.path.join(directory, stem + suffix))]
+    twins = [name for suffix in SUFFIXES if (name := stem + suffix) == file or is_twin(os.path.join(directory, name))]
     if len(twins) > 1:
         raise UserError(f"{' and '.join(twins)} would be one workflow; rename or delete one of them")
+
+
+def is_twin(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return path.endswith(".dig") or holds_tasks(file.read())
+    except OSError:
+        return False
 
 
 def name_of(file: str) -> str:
@@ -92,13 +101,13 @@ def workflow_files(files: Files) -> list[str]:
     for path in files.paths():
         if "/" in path or path.startswith("."):
             continue
-        if path.endswith(".dig") or (path.endswith(SUFFIXES) and holds_tasks(files, path)):
+        if path.endswith(".dig") or (path.endswith(SUFFIXES) and holds_tasks(files.read(path))):
             found.append(path)
     return found
 
 
-def holds_tasks(files: Files, path: str) -> bool:
-    return any(line.startswith((b"+", b'"+', b"'+")) for line in files.read(path).splitlines())
+def holds_tasks(text: bytes) -> bool:
+    return any(line.startswith((b"+", b'"+', b"'+")) for line in text.splitlines())
 
 
 def workflow_file(files: Files, name: str) -> str:

@@ -134,6 +134,42 @@ def test_start_goal_end_and_a_task_choose_what_runs(project):
     assert project.run("run", "w.dig", "+d").out.split() == ["d"]
 
 
+PARTIAL = "".join(f"+{name}:\n  sh>: echo {name}; test {name} != c -o -e $OUTSIDE/mended\n" for name in "abcd")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "ran"),
+    [(("+d",), "a b c"), (("--end", "+b"), "b c d"), (("--goal", "+b"), "c d"), (("--start", "+d"), None)],
+)
+def test_what_was_left_out_has_not_run_and_runs_in_the_next_whole_run(project, chosen, ran):
+    project.write("w.dig", PARTIAL)
+    (project.outside / "mended").touch()
+    project.run("run", "w.dig", *SESSION, *chosen)
+    left = [one["name"][-1] for one in project.json("tasks", "last") if one["started_at"] is None]
+    assert left == (ran or "").split()
+    ended = project.run("run", "w.dig", *SESSION)
+    # What comes after a task that was left out runs again with it, as after one that runs.
+    assert set((ran or "").split()) <= set(ended.out.split())
+    assert project.run("run", "w.dig", *SESSION).out == ""
+
+
+def test_a_retry_of_a_part_that_failed_runs_what_was_left_out(project):
+    project.write("w.dig", PARTIAL)
+    project.run("run", "w.dig", "+c", code=1)
+    (project.outside / "mended").touch()
+    planned = {one["task"]: one["action"] for one in project.json("retry", "last", "--plan")}
+    assert planned["+w+a"] == planned["+w+b"] == "run"
+    assert project.run("run", "w.dig").out.split() == ["a", "b", "c", "d"]
+
+
+def test_a_part_run_again_keeps_what_succeeded_before_it(project):
+    project.write("w.dig", PARTIAL)
+    (project.outside / "mended").touch()
+    project.run("run", "w.dig", *SESSION)
+    assert project.run("run", "w.dig", *SESSION, "+b").out.split() == ["b"]
+    assert project.run("run", "w.dig", *SESSION).out.split() == ["c", "d"]
+
+
 def test_a_dry_run_records_nothing_and_starts_nothing(project):
     project.write("w.dig", "+a:\n  sh>: touch $OUTSIDE/ran\n+b:\n  loop>: 2\n  _do:\n    echo>: ${i}\n")
     ended = project.run("run", "w.dig", "--dry-run")

@@ -105,9 +105,14 @@ class TestFindProject:
     @pytest.mark.parametrize("named", ["twin", "twin.dig", "twin.yml"])
     def test_twins_are_refused_by_both_names(self, project, named):
         put(project, "twin.dig")
-        put(project, "twin.yml")
+        put(project, "twin.yml", "+a:\n")
         with pytest.raises(UserError, match=r"twin.dig and twin.yml would be one workflow; rename or delete"):
             find_project(named, None, project)
+
+    def test_a_file_of_parameters_may_bear_the_name_of_a_workflow(self, project):
+        put(project, "load.dig", "+a:\n")
+        put(project, "load.yml", "in: {type: file}\n")
+        assert find_project("load.dig", None, project) == find_project("load", None, project)
 
 
 class TestWorkflowFiles:
