@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from dagrun.cli.settings import Settings, load_settings
+from dagrun.core.kinds import is_unicode
 from dagrun.errors import NotFound, UserError
 from dagrun.store.base import AttemptRow, Store, Tx
 
@@ -145,8 +146,4 @@ def print_json(value: Any) -> None:
 
     indent = 2 if os.isatty(1) else None
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a pair of UTF-16 can only be printed as an escape
-        text = json.dumps(value, indent=indent)
-    click.echo(text)
+    click.echo(text if is_unicode(text) else json.dumps(value, indent=indent))

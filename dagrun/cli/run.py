@@ -30,6 +30,7 @@ from dagrun.core.session import (
     whole_seconds,
 )
 from dagrun.core.state import SUCCESS
+from dagrun.core.tree import left_out
 from dagrun.core.workflow import Workflow
 from dagrun.core.zone import zone
 from dagrun.engine.attempt import Attempt
@@ -161,10 +162,8 @@ class Run:
 
     def is_whole(self, before: AttemptRow) -> bool:
         """Nothing was left out of it."""
-        from dagrun.cli.resuming import old_side
-
-        tree, _ = old_side(self.opened, before)
-        return not any(task.left_out for task in tree.tasks)
+        with self.opened.store.reading() as tx:
+            return not any(map(left_out, tx.load_tasks(before.id)))
 
     @property
     def selects(self) -> bool:

@@ -192,7 +192,8 @@ class Diary:
         self.warnings: set[str] = set()
 
     def said(self, text: str) -> None:
-        click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(time.time()))} {text}", err=True)
+        now = time.localtime(time.time())  # the clock that strftime reads by itself is late by up to a tick
+        click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S', now)} {text}", err=True)
 
     def warned(self, text: str) -> None:
         self.said(f"warning: {text}")

@@ -27,6 +27,15 @@ _DURATION = pattern(r"\s*".join(rf"(?:([0-9]{{1,15}})\s*{unit})?" for unit in "d
 _BOOLEANS = {"true": True, "True": True, "false": False, "False": False, "": False, "null": False}
 
 
+def is_unicode(text: str) -> bool:
+    """No half of a pair of UTF-16 is in it, which JSON can spell and no file or database takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def to_text(value: Any) -> str:
     if isinstance(value, str):
         return value

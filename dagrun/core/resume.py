@@ -15,7 +15,7 @@ from dagrun.core.config import merge
 from dagrun.core.reuse import Choice, Plan, depends_on, reusable
 from dagrun.core.state import CANCELED, SUCCESS
 from dagrun.core.template import references
-from dagrun.core.tree import HANDLERS, Carried, Task, TaskTree
+from dagrun.core.tree import HANDLERS, Carried, Task, TaskTree, left_out
 from dagrun.core.workflow import Node, TaskSpec, Workflow
 from dagrun.errors import NotFound, UserError
 from dagrun.light import NamedTuple
@@ -113,7 +113,7 @@ class Planner:
         old = self.before.get(node.full_name)
         if old is None:
             return "not in the earlier attempt"
-        if old.state != SUCCESS or old.left_out:
+        if old.state != SUCCESS or left_out(old):
             return why_not_done(old)
         if old.spec.operator != node.spec.operator:
             return "it is a group now" if old.spec.operator else "it has an operator now"
@@ -184,11 +184,10 @@ class Planner:
         reused = ordered_before(self.nodes, start)
         for index in sorted(reused):
             old = self.before.get(self.nodes[index].full_name)
-            if old is None or old.state != SUCCESS or old.left_out:
-                raise UserError(
-                    f"can't resume from {start.full_name}: {self.nodes[index].full_name} before it did not succeed"
-                    f"{'' if old is None else f' ({why_not_done(old) if old.left_out else old.state})'}"
-                )
+            if old is None or old.state != SUCCESS or left_out(old):
+                why = "" if old is None else " (left out)" if left_out(old) else f" ({old.state})"
+                name = self.nodes[index].full_name
+                raise UserError(f"can't resume from {start.full_name}: {name} before it did not succeed{why}")
         return reused
 
     # -- generated tasks
@@ -268,7 +267,7 @@ def one_task(workflow: Workflow, pattern: str) -> Node:
 
 
 def why_not_done(task: Task) -> str:
-    if task.left_out:
+    if left_out(task):
         return "was left out"
     if task.error:
         return f"{task.error.get('kind', 'failed')} before"

@@ -16,7 +16,7 @@ from dagrun.core.files import Output
 from dagrun.core.state import BLOCKED, DONE, FAILED, PLANNED, READY, RUNNING, STOPPING, SUCCESS, WAITING
 from dagrun.core.state import FAILING as FAILING_STATE
 from dagrun.core.workflow import NOTHING, TaskSpec
-from dagrun.light import NamedTuple
+from dagrun.light import NamedTuple, Protocol
 
 AT_WORK = frozenset({READY, RUNNING, STOPPING, PLANNED, FAILING_STATE})  # takes a slot of its group's window
 
@@ -89,14 +89,25 @@ class Task:
         return self.spec.name[0] == "+"
 
     @property
-    def left_out(self) -> bool:
-        """Not asked for: it counts as a success so that others can run, but has never run."""
-        return self.state == SUCCESS and self.reason == LEFT_OUT and self.started_at is None
-
-    @property
     def is_handler(self) -> bool:
         """`^error` and `^failure-alert`: they never change the outcome of their parent (spec/language X10)."""
         return self.spec.name in HANDLERS
+
+
+class Ending(Protocol):
+    """A task, or its row."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def started_at(self) -> int | None: ...
+
+
+def left_out(task: Ending) -> bool:
+    """Not asked for: it counts as a success so that others can run, but has never run."""
+    return task.state == SUCCESS and task.reason == LEFT_OUT and task.started_at is None
 
 
 class Carried(NamedTuple):

@@ -70,8 +70,8 @@ def rate_of(task: Task, workflow: str, rates: Mapping[str, str]) -> Rate | None:
         return None
     text = str(given)
     if RATE.match(text):
-        _, line, column = task.spec.place  # not its name: copies of a loop's `_do` have names of their own
-        return parse_rate(f"{workflow} {line}:{column}", text)
+        file, line, column = task.spec.place  # copies of a loop's `_do` have names of their own, and one place
+        return parse_rate(f"{workflow} {f'{file}:{line}:{column}' if line else task.spec.name}", text)
     if text not in rates:
         known = ", ".join(sorted(rates)) or "none"
         raise bad(f"_rate {text!r} is neither a rate, such as 5/s or 100/1m, nor one of the settings ({known})")

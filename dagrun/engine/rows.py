@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dagrun.core.files import Output
+from dagrun.core.kinds import is_unicode
 from dagrun.core.tree import Task, TaskTree
 from dagrun.core.workflow import NOTHING, TaskSpec, Workflow
 from dagrun.store.base import TaskRow
@@ -19,13 +20,7 @@ decode = json.loads
 def encode(value: Any) -> str:
     """JSON that a database can hold: half of a pair of UTF-16, which isn't a character, stays an escape."""
     text = ENCODER.encode(value)
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return ASCII_ENCODER.encode(value)
-    return text
+    return text if text.isascii() or is_unicode(text) else ASCII_ENCODER.encode(value)
 
 
 def load_tree(workflow: Workflow, rows: Sequence[TaskRow], version: int) -> TaskTree:

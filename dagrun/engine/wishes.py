@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagrun.core.files import Output, targets
 from dagrun.core.state import FAILED, FAILING, SUCCESS
-from dagrun.core.tree import Task, TaskTree
+from dagrun.core.tree import Task, TaskTree, left_out
 from dagrun.engine.workspace import FILES
 from dagrun.errors import TaskFailed
 
@@ -103,7 +103,7 @@ def how_to_wait(tree: TaskTree, asking: Task, source: Task, name: str) -> str:
 
 def why_none(tree: TaskTree, asking: Task, name: str) -> str:
     source = find(tree, asking, name)
-    if source is not None and source.left_out:
+    if source is not None and left_out(source):
         return "it was left out of this run, as it was not asked for: run it, too"
     return "declare them there with _outputs"
 

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dagrun.core.kinds import is_unicode
 from dagrun.errors import TaskFailed
 from dagrun.files.store import Stopped, TransferStopped
 from dagrun.light import NamedTuple
@@ -99,12 +100,10 @@ def checked(where: Area, path: str) -> str | None:
     real = where.real(path)
     if real is None:
         return None
-    try:
-        path.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(path):
         raise TaskFailed(
             f"_outputs: {path!a} has a name that isn't UTF-8: give it another one", "bad_option", "runtime"
-        ) from None
+        )
     try:
         mode = os.stat(real).st_mode
     except OSError as problem:

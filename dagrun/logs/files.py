@@ -11,8 +11,9 @@ import re
 
 _LONGEST_NAME_BYTES = 200  # file systems allow 255; the rest is for who adds an ending
 _SHOWN_BYTES = 80  # of each end of a name that is too long
-_SAFE = re.compile(r"[A-Za-z0-9+^_.=@,\-\[\]]*\Z")
-_UNSAFE = re.compile(rb"[^A-Za-z0-9+^_.=@,\-\[\]]")
+_SAFE_LETTERS = r"A-Za-z0-9+^_.=@,\-\[\]"
+_SAFE = re.compile(rf"[{_SAFE_LETTERS}]*\Z")
+_UNSAFE = re.compile(f"[^{_SAFE_LETTERS}]".encode())
 
 
 def log_path(state_dir: str, attempt_id: int | str, task: str, number: int) -> str:

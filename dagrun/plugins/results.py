@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from dagrun.core.kinds import is_unicode
 from dagrun.plugins.operator import Again, Command, Result, Subtask, Subtasks, Succeeded, TaskFailed, TryFile
 
 LARGEST = 10_000_000  # bytes of a result, as of a workflow file
@@ -249,10 +250,8 @@ def check_depth(data: Any) -> None:
 
 def check_texts(data: Any) -> None:
     """Halves of characters, which JSON can spell and no database takes."""
-    try:
-        json.dumps(data, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        raise Nonsense("a text of its result is no valid Unicode") from None
+    if not is_unicode(json.dumps(data, ensure_ascii=False)):
+        raise Nonsense("a text of its result is no valid Unicode")
 
 
 def refuse(constant: str) -> NoReturn:

@@ -1,0 +1,53 @@
+"""Expressions by the clock, moment as its version 2.21, and plain names of the engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagrun.core.javascript import JavaScript
+from dagrun.core.template import render
+
+EPOCH = 1_709_253_005  # 2024-03-01T00:30:05Z
+NEW_YORK = "America/New_York"
+
+
+@pytest.mark.parametrize("now", [0.0, 2147483.647, 2147483.648, EPOCH + 0.25, 1 << 31, 1 << 32])
+def test_the_clock_is_right_at_any_time(now):
+    text = render("${Date.now()} ${moment().valueOf()} ${moment().unix()}", {}, JavaScript().at("UTC", now))
+    assert text == f"{int(now * 1000)} {int(now * 1000)} {int(now)}"
+
+
+# Source: moment 2.21.0 itself, in this zone.
+AS_IN_2_21 = {
+    "moment('20240130').format()": "2024-01-30T00:00:00-05:00",
+    "moment('20240130T0130').format()": "2024-01-30T01:30:00-05:00",
+    "moment('20240130T013045Z').format()": "2024-01-29T20:30:45-05:00",
+    "moment('2024W09').format('YYYY-MM-DD')": "2024-02-26",
+    "moment('2024060').format('YYYY-MM-DD')": "2024-02-29",
+    "moment('2024-05').format()": "2024-05-01T00:00:00-04:00",
+    "moment.utc('2024-05').format()": "2024-05-01T00:00:00Z",
+    "moment('20240230').isValid()": "false",
+    "moment('2024-13').isValid()": "false",
+    "moment('2024-02-29').diff('20240101', 'days')": "59",
+    "moment('2024-01-30').add({months: 1, days: 1}).format('YYYY-MM-DD')": "2024-03-01",
+    "moment('2024-03-01').subtract({months: 1, days: 1}).format('YYYY-MM-DD')": "2024-01-31",
+    "moment('2024-02-29').add({years: 1, days: -1}).format('YYYY-MM-DD')": "2025-02-27",
+    "moment('2024-03-09T12:00').add({days: 1, hours: 1}).format()": "2024-03-10T13:00:00-04:00",
+    "moment('2024-02-29').year(2023).format('YYYY-MM-DD')": "2023-02-28",
+    "moment('2024-02-29').set('year', 2028).format('YYYY-MM-DD')": "2028-02-29",
+    "moment('2024-02-29T01:30:45.123').format('SSSS')": "1230",
+}
+
+
+@pytest.mark.parametrize("source", AS_IN_2_21)
+def test_moment_answers_as_its_version_2_21_does(source):
+    assert render("${" + source + "}", {}, JavaScript().at(NEW_YORK, float(EPOCH))) == AS_IN_2_21[source]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("${Math.PI}", "3.141592653589793"), ("${Number.MAX_SAFE_INTEGER}", "9007199254740991"), ("${NaN}", "null"), ("${x}${Math.E}", "12.718281828459045")],
+)  # fmt: skip
+def test_a_plain_name_of_the_engine_is_no_variable_that_is_missing(text, shown):
+    assert render(text, {"x": 1}, JavaScript().at("UTC", 0.0)) == shown
+    assert render("${Math.PI}", {"Math": {"PI": 3}}, JavaScript().at("UTC", 0.0)) == "3"
