@@ -1,8 +1,9 @@
 """What follows a task is prepared while that task is at work, when there is nothing else to do.
 
-Of a chain of tasks the next one is evaluated, its operator called and its directories laid out in advance, so that between
-two commands there is little but the transaction. Nothing of this is seen from outside, and it holds only if the task turns out
-to see what was foreseen: that the one before it stored nothing. Else it is dropped, and all is done at its time.
+Of a chain of tasks the next ones are evaluated, their operators called, their directories laid out and their shells started, which
+wait for their scripts (executors/gate.py), so that between two commands there is little but the transaction. Nothing of a task is
+done before it is claimed. All of this holds only if the task turns out to see what was foreseen: that those before it stored nothing.
+Else it is dropped, and all is done at its time.
 
 Only for operators that merely describe a command (`Operator.describes`), and only where neither the time nor anything that
 a task before it can change has a say: no expression that JavaScript evaluates, no secret, no files of other tasks.
@@ -10,6 +11,8 @@ a task before it can change has a say: no expression that JavaScript evaluates, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dagrun.core.events import Outcome, Success
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from dagrun.engine.worker import Worker
 
 
+AHEAD = 2  # tasks: a shell takes longer to come to its gate than the shortest command to run
 MOST_FORESEEN = 32  # each may hold directories with the files of its project
 
 
@@ -54,19 +58,24 @@ class Foresight:
         """Beyond each of the tries that were started since the last time."""
         todo, self.todo = self.todo, []
         for held in todo:
-            attempt = held.attempt
-            before = attempt.tree[held.index]
-            task = successor(before, attempt.tree) if held.handle is not None else None
-            if task is None:
-                continue
-            scope, key = attempt.variables().enter(before), (attempt.id, task.index)
+            if held.handle is not None and held.task.state == RUNNING:
+                self.look_beyond(held.attempt, held.task)
+
+    def look_beyond(self, attempt: Attempt, at_work: Task) -> None:
+        """Where one task has stored something, the next one will do so, too: that would be in vain."""
+        if any(attempt.tree[index].stored for index in at_work.upstreams):
+            return
+        scope = attempt.variables().enter(at_work)
+        for task in islice(successors(at_work, attempt.tree), AHEAD):
+            key = attempt.id, task.index
             known = self.foreseen.get(key)
             if known is not None and known.task is task and known.number == task.tries + 1 and known.scope is scope:
                 continue  # one try may start several commands
             self.forget_one(*key)  # first: both would lie in the same directory
             found = self.foresee(attempt, task, scope) if len(self.foreseen) < MOST_FORESEEN else None
-            if found is not None:
-                self.foreseen[key] = found
+            if found is None:
+                return
+            self.foreseen[key] = found
 
     def foresee(self, attempt: Attempt, task: Task, scope: Scope) -> Foreseen | None:
         launcher = self.worker.launcher
@@ -82,10 +91,10 @@ class Foresight:
                 return None
             prepared = launcher.prepare_ahead(attempt, task, number, call)
             if prepared is not None:
-                launcher.lay_out(prepared, command, unclaimed.log, ())
+                launcher.start_ahead(prepared, command, unclaimed.log)
         except Exception:  # if something is wrong with it, that is told at its time
             if prepared is not None:
-                prepared.workspace.remove()
+                launcher.drop(prepared)
             return None
         return Foreseen(task, number, scope, call, command, prepared)
 
@@ -111,28 +120,34 @@ class Foresight:
         """A try is over: what waits for its success doesn't come now, and perhaps never. What was foreseen of itself is over, too."""
         self.forget_one(held.attempt.id, held.index)
         if held.stopped or not isinstance(outcome, Success):
-            for index in held.task.downstreams[:1]:
-                self.forget_one(held.attempt.id, index)
+            for task in successors(held.task, held.attempt.tree):
+                self.forget_one(held.attempt.id, task.index)
 
     def forget(self, attempt_id: int) -> None:
         """The attempt has ended: what was foreseen of it won't come to pass."""
         for attempt, index in [key for key in self.foreseen if key[0] == attempt_id]:
             self.forget_one(attempt, index)
 
+    def close(self) -> None:
+        for key in list(self.foreseen):
+            self.forget_one(*key)
+
     def forget_one(self, attempt_id: int, index: int) -> None:
         found = self.foreseen.pop((attempt_id, index), None)
         if found is not None and found.prepared is not None:
-            found.prepared.workspace.give_back(found.prepared.written)
+            self.worker.launcher.drop(found.prepared)
 
 
-def successor(task: Task, tree: TaskTree) -> Task | None:
-    """The task that runs next if this one succeeds: the first of those behind it, if it waits for this one alone."""
-    if task.state != RUNNING or task.superseded or not task.downstreams:
-        return None
-    after = tree[task.downstreams[0]]
-    fresh = after.state == BLOCKED and not (after.superseded or after.dead or after.tries)
-    beside = after.upstreams == (task.index,) and after.parent == task.parent
-    return after if fresh and beside and after.is_member and not after.is_group else None
+def successors(task: Task, tree: TaskTree) -> Iterator[Task]:
+    """The tasks that run next if this one succeeds, and each of them: always the first of those behind it, if it waits for that alone."""
+    while not task.superseded and task.downstreams:
+        after = tree[task.downstreams[0]]
+        fresh = after.state == BLOCKED and not (after.superseded or after.dead or after.tries)
+        beside = after.upstreams == (task.index,) and after.parent == task.parent
+        if not (fresh and beside and after.is_member and not after.is_group):
+            return
+        yield after
+        task = after
 
 
 class NotYet(Exception):

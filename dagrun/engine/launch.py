@@ -22,6 +22,7 @@ from dagrun.engine.attempt import Attempt
 from dagrun.engine.task import Call, Limits
 from dagrun.engine.workspace import Workspace, Workspaces, inside
 from dagrun.errors import TaskFailed
+from dagrun.executors.gate import Gate, script_of
 from dagrun.executors.marks import MARK, marked, send
 from dagrun.light import Protocol
 from dagrun.plugins.executor import Exit, Launch
@@ -40,6 +41,8 @@ class ProcessLike(Protocol):
     """The executor as the worker drives it: one thread, which waits for all of them at once (executors/process.py)."""
 
     def start(self, launch: Launch) -> Mapping[str, Any]: ...
+    def hold(self, launch: Launch, gate: Callable[[], Gate]) -> None: ...
+    def drop(self, launch: Launch) -> None: ...
     def adopt(self, launch: Launch) -> Mapping[str, Any]: ...
     def close(self) -> None: ...
     def fileno(self, handle: Mapping[str, Any]) -> int | None: ...
@@ -196,6 +199,20 @@ class Launcher:
         prepared.commands += 1
         prepared.laid_out = self.launch_of(prepared, command, log, masked)
         return prepared.laid_out
+
+    def start_ahead(self, prepared: Prepared, command: Command, log: str) -> None:
+        """Its files are there, and if it can be held before it does anything, it waits for its `start`. Raises OSError or TaskFailed."""
+        launch = self.lay_out(prepared, command, log, ())
+        script = script_of(command.argv, command.files)
+        if script is not None:
+            name, text = script
+            self.executor.hold(launch, lambda: Gate(f"{prepared.io}/{name}", text))
+
+    def drop(self, prepared: Prepared) -> None:
+        """What was prepared ahead won't be started."""
+        if prepared.laid_out is not None:
+            self.executor.drop(prepared.laid_out)
+        prepared.workspace.give_back(prepared.written)
 
     def adopt(self, prepared: Prepared, command: Command, log: str, masked: Sequence[str]) -> Mapping[str, Any]:
         """The newest command of the try was started by an earlier process.

@@ -392,20 +392,18 @@ class Worker:
             self.stop(held)
 
     def end_all(self) -> None:
-        """Every command is told to end, and has ended."""
+        """Every command is told to end, and has ended; none waits for its turn."""
+        self.foresight.close()
         for held in self.tries.values():
             self.stop(held)
-        at_work = [held for held in self.tries.values() if held.handle is not None]
-        while at_work:
+        while at_work := [held for held in self.tries.values() if held.handle is not None]:
             delay = self.launcher.executor.tick(time.monotonic())
+            self.poller.wait(LOOK_AROUND_SECONDS if delay is None else delay)
             for held in at_work:
                 with suppress(TaskFailed):
                     if self.launcher.executor.poll(held.handle or {}) is None:
                         continue
                 self.unwatch(held)
-            at_work = [held for held in at_work if held.handle is not None]
-            if at_work:
-                self.poller.wait(LOOK_AROUND_SECONDS if delay is None else delay)
 
     def unwatch(self, held: Try) -> None:
         held.handle = None

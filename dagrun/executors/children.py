@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from dagrun.errors import TaskFailed
@@ -25,7 +27,9 @@ _MEMORY_SLACK = 1 << 20  # the kernel counts pages in batches
 
 
 class Child(Protocol):
-    fd: int | None  # readable from the moment it has ended
+    @property
+    def fd(self) -> int | None:
+        """Readable from the moment it has ended."""
 
     @property
     def group(self) -> int | None:
@@ -38,14 +42,14 @@ class Child(Protocol):
         """How it ended, or None while it runs. Raises TaskFailed (`lost`) when that can't be known."""
 
 
-def watch(pid: int) -> Child:
+def watch(pid: int) -> OwnChild:
     """Right after the start, while the child can't have been reaped."""
     return PidfdChild(pid) if hasattr(os, "pidfd_open") else WaitedChild(pid)
 
 
 class PidfdChild:
     def __init__(self, pid: int) -> None:
-        self.fd: int | None = os.pidfd_open(pid)
+        self.fd = os.pidfd_open(pid)
         self.group = pid
         self._memory_floor = memory_floor()
 
@@ -56,11 +60,16 @@ class PidfdChild:
         pid, status, usage = os.wait4(self.group, os.WNOHANG)
         return exit_of(status, usage, self._memory_floor) if pid else None
 
+    def kill(self) -> None:
+        """It is gone. For one that has started nothing."""
+        os.kill(self.group, signal.SIGKILL)
+        os.waitpid(self.group, 0)
+        os.close(self.fd)
+
 
 class WaitedChild:
     def __init__(self, pid: int) -> None:
         self.group = pid
-        self.fd: int | None
         self.fd, self._signal = os.pipe()
         self._memory_floor = memory_floor()
         self._exit: Exit | None = None
@@ -76,6 +85,15 @@ class WaitedChild:
 
     def reap(self) -> Exit | None:
         return self._exit
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):  # dead, and waited for already
+            os.kill(self.group, signal.SIGKILL)
+        os.read(self.fd, 1)  # until the thread closes the other end
+        os.close(self.fd)
+
+
+OwnChild = PidfdChild | WaitedChild
 
 
 class ForeignChild:

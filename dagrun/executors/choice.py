@@ -18,6 +18,7 @@ from dagrun.plugins.executor import Exit, Launch
 
 if TYPE_CHECKING:
     from dagrun.executors.docker.executor import DockerExecutor
+    from dagrun.executors.gate import Gate
     from dagrun.executors.pump import Filter
 
 
@@ -30,6 +31,8 @@ class Processes(Protocol):
     """ProcessExecutor or KeptExecutor."""
 
     def start(self, launch: Launch) -> Mapping[str, Any]: ...
+    def hold(self, launch: Launch, gate: Callable[[], Gate]) -> None: ...
+    def drop(self, launch: Launch) -> None: ...
     def fileno(self, handle: Mapping[str, Any]) -> int | None: ...
     def poll(self, handle: Mapping[str, Any]) -> Exit | None: ...
     def stop(self, handle: Mapping[str, Any], grace: float, number: int = ...) -> None: ...
@@ -70,6 +73,15 @@ class Executors:
                 "config",
             )
         return self.processes.start(launch) if launch.image is None else self.docker().start(launch)
+
+    def hold(self, launch: Launch, gate: Callable[[], Gate]) -> None:
+        """If it is a process that can be, it is started and waits at the gate. Raises OSError or TaskFailed."""
+        if self.configured in KNOWN and launch.image is None:
+            self.processes.hold(launch, gate)
+
+    def drop(self, launch: Launch) -> None:
+        """What was held won't be started."""
+        self.processes.drop(launch)
 
     def adopt(self, launch: Launch) -> Mapping[str, Any]:
         """The handle of a command that an earlier process started."""

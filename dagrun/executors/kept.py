@@ -19,14 +19,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagrun.errors import TaskFailed
 from dagrun.executors import ends, marks
 from dagrun.executors.wire import LOCK, LOG, SOCKET, Message, Wire, address, dial, end_in
 from dagrun.plugins.executor import Exit, Launch
+
+if TYPE_CHECKING:
+    from dagrun.executors.gate import Gate
 
 _ANSWER_SECONDS = 30.0  # a keeper on a busy machine takes milliseconds
 _START_SECONDS = 10.0  # until a keeper that another process starts, or that is about to end, has done so
@@ -106,6 +109,12 @@ class KeptExecutor:
         if wire:
             with suppress(OSError):  # the keeper is gone, which `poll` will tell
                 wire.send({"do": "stop", "name": handle["try"], "grace": grace, "signal": int(number)})
+
+    def hold(self, launch: Launch, gate: Callable[[], Gate]) -> None:
+        """Nothing is held: what the keeper starts outlives us, and would wait for ever."""
+
+    def drop(self, launch: Launch) -> None:
+        """Nothing was held."""
 
     def tick(self, now: float) -> float | None:  # noqa: ARG002
         """Nothing is due here: the keeper has a clock of its own."""

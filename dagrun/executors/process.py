@@ -1,6 +1,7 @@
 """Commands as processes of this machine.
 
     start   a session of its own, output straight into the log by descriptor
+    hold    the same before its time, if it can be made to wait at a gate; start then lets it go on, drop ends it
     fileno  what to select on; readable when the process has ended
     poll    how it ended, never blocking
     stop    begins the end: TERM to the group now
@@ -24,7 +25,8 @@ from typing import Any
 
 from dagrun.errors import TaskFailed
 from dagrun.executors import marks
-from dagrun.executors.children import Child, ForeignChild, watch
+from dagrun.executors.children import Child, ForeignChild, OwnChild, watch
+from dagrun.executors.gate import Gate
 from dagrun.executors.marks import sweep
 from dagrun.executors.pump import Filter, Pump
 from dagrun.executors.spawn import spawn
@@ -59,6 +61,12 @@ class _Running:
     pump: Pump | None = None
     ending: _Ending | None = None
 
+    def handle(self, *, durable: bool) -> dict[str, Any]:
+        pid = self.child.group
+        assert pid is not None
+        handle = {"pid": pid, "try": self.name}
+        return handle | {"start": marks.start_ticks(pid), "boot": marks.boot_id()} if durable else handle
+
 
 class ProcessExecutor:
     """`masker` makes the filter for the output of a try that has secrets."""
@@ -67,6 +75,7 @@ class ProcessExecutor:
         self._masker = masker
         self._running: dict[str, _Running] = {}
         self._ending: dict[str, _Running] = {}
+        self._held: dict[str, tuple[OwnChild, Gate]] = {}
         self._silence: tuple[int, int] | None = None  # a pipe that nobody writes into
 
     def start(self, launch: Launch) -> dict[str, Any]:
@@ -75,13 +84,42 @@ class ProcessExecutor:
         Raises TaskFailed: `command_failed` if the program or its directory isn't there, `spawn_failed`
         (platform) if the machine has no room.
         """
-        log = _open_log(launch)
-        pid, pump = self._start_masked(launch, log) if launch.mask else (_start_plain(launch, log), None)
-        self._running[launch.name] = _Running(launch.name, _watch(launch, pid), pump)
-        handle = {"pid": pid, "try": launch.name}
-        if launch.durable:
-            handle |= {"start": marks.start_ticks(pid), "boot": marks.boot_id()}
-        return handle
+        child: Child | None = self._let_go(launch)
+        pump = None
+        if child is None:
+            log = _open_log(launch)
+            pid, pump = self._start_masked(launch, log) if launch.mask else (_start_plain(launch, log), None)
+            child = _watch(launch, pid)
+        self._running[launch.name] = running = _Running(launch.name, child, pump)
+        return running.handle(durable=launch.durable)
+
+    def hold(self, launch: Launch, gate: Callable[[], Gate]) -> None:
+        """It waits at the gate before its script until it is started, or dropped. Raises OSError or TaskFailed, and leaves no trace."""
+        closed = gate()
+        try:
+            self._held[launch.name] = _watch(launch, _start_plain(launch, _open_log(launch))), closed
+        except BaseException:
+            closed.remove()
+            _remove_log(launch)
+            raise
+
+    def drop(self, launch: Launch) -> None:
+        """If it was held, nothing is left of it."""
+        if launch.name in self._held:
+            child, gate = self._held.pop(launch.name)
+            child.kill()
+            gate.remove()
+            _remove_log(launch)
+
+    def _let_go(self, launch: Launch) -> OwnChild | None:
+        if launch.name not in self._held:
+            return None
+        child, gate = self._held.pop(launch.name)
+        if gate.lift():
+            return child
+        child.kill()
+        gate.remove()
+        return None
 
     def fileno(self, handle: Mapping[str, Any]) -> int | None:
         """Readable when the process has ended; None where only polling helps.
@@ -192,7 +230,7 @@ def _spawn(launch: Launch, output: int) -> int:
         raise TaskFailed(f'Cannot run program "{launch.argv[0]}": {error}', "command_failed", "runtime") from error
 
 
-def _watch(launch: Launch, pid: int) -> Child:
+def _watch(launch: Launch, pid: int) -> OwnChild:
     try:
         return watch(pid)
     except (OSError, RuntimeError) as error:  # no descriptor, no thread: nobody would learn its end
@@ -206,6 +244,11 @@ def _open_log(launch: Launch) -> int:
         return os.open(launch.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise _no_room(launch, error) from error
+
+
+def _remove_log(launch: Launch) -> None:
+    with suppress(OSError):
+        os.unlink(launch.log)
 
 
 def _no_room(launch: Launch, error: Exception) -> TaskFailed:

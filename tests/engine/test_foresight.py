@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -12,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dagrun.core.events import Canceled
+from dagrun.engine.attempt import Attempt
 from dagrun.engine.foresight import Foresight
 from dagrun.engine.launch import Launcher
+from dagrun.engine.turn import take_turn
 from dagrun.engine.workspace import working
 from tests.effort import examples
 from tests.engine.conftest import Bench, world_in
@@ -41,6 +43,7 @@ def run(bench, text: str) -> Bench:
     running.run()
     assert not running.worker.foresight.foreseen
     assert working(running.world.state_dir) == []
+    assert not running.alive()
     return running
 
 
@@ -130,19 +133,60 @@ def test_what_was_foreseen_behind_a_failure_is_gone_at_once(bench):
 
 
 def test_a_problem_before_its_time_leaves_nothing_behind(bench, taken, monkeypatch):
-    lay_out = Launcher.lay_out
+    start_ahead = Launcher.start_ahead
     early: list[str] = []
 
-    def fails_early(self, prepared, command, log, masked):
-        if sys._getframe(1).f_code.co_name == "foresee":
-            early.append(prepared.name)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return lay_out(self, prepared, command, log, masked)
+    def fails(self, prepared, command, log):
+        start_ahead(self, prepared, command, log)
+        early.append(prepared.name)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Launcher, "lay_out", fails_early)
-    running = run(bench, "".join(f'+t{number}:\n  sh>: "true"\n' for number in range(5)))
-    assert len(early) == 3 and taken == ["+t1"]  # the first one that was foreseen had no directory to be laid out in
+    monkeypatch.setattr(Launcher, "start_ahead", fails)
+    running = run(bench, "".join(f'+t{number}:\n  sh>: "true"\n' for number in range(6)))
+    assert len(early) >= 3 and taken == ["+t1", "+t2"]  # for those there was no directory yet to be laid out in
     assert running.diary.moves[-1] == ("+wf", "success")
+
+
+SLOW = "".join(f'+t{number}: {{sh>: "true"}}\n' for number in range(5)) + "+slow: {sh>: exec sleep 30}\n"
+BEHIND = "".join(f"+b{number}:\n  sh>: echo ran >> ${{out}}\n" for number in range(3))
+
+
+def await_shells(running: Bench) -> tuple[Attempt, str]:
+    """`+slow` is at work, and two shells wait behind it; the attempt, and the file that they would write to."""
+    out = f"{running.world.state_dir}/out"
+    attempt = running.add(f"_export: {{out: {out}}}\n{SLOW}{BEHIND}")
+    running.run(lambda: ("+wf+slow", "running") in running.diary.moves and not running.worker.reports)
+    assert len(running.alive()) == 3
+    return attempt, out
+
+
+def test_the_shells_of_the_next_tasks_wait_and_are_gone_when_the_attempt_is_canceled(bench):
+    running = bench()
+    attempt, out = await_shells(running)
+    take_turn(running.world.open_another(), running.world.same(attempt.live), [Canceled("elsewhere")])
+    running.run()
+    assert not running.alive() and not os.path.exists(out)
+    assert not running.worker.foresight.foreseen
+    assert working(running.world.state_dir) == []
+
+
+def test_no_shell_waits_when_the_worker_cannot_go_on(bench, monkeypatch):
+    running = bench()
+    _, out = await_shells(running)
+    monkeypatch.setattr(running.worker, "collect", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        running.worker.poll()
+    assert not running.alive() and not os.path.exists(out)
+
+
+def test_nothing_is_foreseen_behind_a_task_that_follows_one_which_stored_something(bench, taken):
+    stores = '{sh>: \'echo "{\\"x\\": 1}" > $DAGRUN_OUT\'}'
+    run(
+        bench,
+        "".join(f"+s{number}: {stores}\n" for number in range(4))
+        + '+a: {sh>: "true"}\n+b: {sh>: "true"}\n+c: {sh>: "true"}',
+    )
+    assert taken == ["+c"]
 
 
 KINDS = {
