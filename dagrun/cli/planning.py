@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ def rows_of(workflow: Workflow, params: Mapping[str, Any], session_time: int) ->
     tree = build_tree(workflow)
     variables = Variables(tree, params)
     builtins = builtin_variables(identity, params)
-    scope = JavaScript().at(workflow.timezone, session_time / 1_000_000)
+    scope = JavaScript().at(workflow.timezone, time.time())
     return [row_of(variables, builtins, scope, task) for task in tree.tasks]
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -90,6 +91,14 @@ def test_a_plan_has_a_row_a_task_and_starts_nothing(project):
     assert "disabled" in rows["+w+h"]["note"]
     assert "+w+f  " in project.run("plan", "w.dig", "-p", "x=5").out
     assert not (project.directory / ".dagrun").exists()
+
+
+@pytest.mark.parametrize("command", [("plan",), ("run", "--dry-run"), ("run", "-dE")])
+def test_in_a_plan_now_is_now_and_not_the_time_of_the_session(project, command):
+    project.write("w.dig", "+a:\n  echo>: ${moment().year()} of ${session_date}\n")
+    before = time.gmtime().tm_year
+    rows = project.json(*command, "w.dig", "--session", "2020-01-01")
+    assert rows[1]["command"] in {f"{year} of 2020-01-01" for year in (before, time.gmtime().tm_year)}
 
 
 def test_a_graph_is_drawn_in_three_forms(project):
