@@ -180,12 +180,9 @@ def run_to_end(
 ) -> int:
     """Submit, run, and say how it ended; returns the exit code. JSON on standard output takes the place of the tasks' own."""
     runner.output.closed = as_json
-    if wanted.workflow.concurrency is not None:
-        from dagrun.cli.room import wait_for_room
-
-        if not wait_for_room(runner.opened.store, runner.local.filled(wanted), guard, runner.output.said):
-            return 0
-    attempt = runner.local.submit(wanted, runner.revision, guard)
+    attempt = submitted(runner, wanted, guard)
+    if attempt is None:
+        return 0
     runner.output.said(first_line(attempt))
     with stopped_by_signals(runner.local):
         runner.local.run(runner.notices.beat)
@@ -205,6 +202,15 @@ def run_to_end(
     if tree.root.state == SUCCESS:
         return 0
     return KILLED if tree.root.state == CANCELED else 1
+
+
+def submitted(runner: Runner, wanted: Submission, guard: Callable[[Tx], None]) -> Attempt | None:
+    """None when it is skipped."""
+    if wanted.workflow.concurrency is None:
+        return runner.local.submit(wanted, runner.revision, guard)
+    from dagrun.engine.admission import submit_in_turn
+
+    return submit_in_turn(runner.local, wanted, runner.revision, guard, runner.output.said)
 
 
 class stopped_by_signals:  # noqa: N801  (used as a function)

@@ -11,13 +11,14 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
-from dagrun.core.concurrency import FAIL, SKIP, START, admit
-from dagrun.core.decide import BROKEN_WAIT, MISSED, Active, Decision, Planned, Skip, Start, Wait, decide, seconds
+from dagrun.core.concurrency import FAIL, SKIP, START
+from dagrun.core.decide import BROKEN_WAIT, MISSED, Decision, Planned, Skip, Start, Wait, decide, seconds
 from dagrun.core.schedule import Slot
 from dagrun.core.session import SECOND, format_time
 from dagrun.core.sla import start_within
 from dagrun.core.workflow import Concurrency, Workflow
 from dagrun.core.zone import zone
+from dagrun.engine.admission import CAUGHT_UP, active_of, look
 from dagrun.engine.backfill import LAST_EXECUTED, backfill_is_over
 from dagrun.engine.local import RUN_TIME, Local, Revision
 from dagrun.engine.rows import decode
@@ -32,7 +33,6 @@ from dagrun.store.base import AttemptRow, ScheduleRow, SkipRow, Store, Tx
 AT_ONCE = 50  # rows in one transaction
 IN_A_PASS = 100  # rows, of a crowd: then what was started is worked on, so that it is neither late nor all in memory
 LONGEST_SLEEP = 3600 * SECOND
-CAUGHT_UP = "missed"  # in an attempt's options: it was started late
 IDLE_SECONDS = 60.0
 
 
@@ -131,6 +131,7 @@ class Scheduler:
         self.forget()
         try:
             with self.store.transaction() as tx:
+                tx.lock_project(project_id)
                 rows = tx.due_schedules(project_id, now, limit)
                 for row in rows:
                     try:
@@ -255,17 +256,15 @@ class Scheduler:
     def admit(self, tx: Tx, wanted: Submission, rule: Concurrency, slot: Slot, revision: Revision) -> None:
         """One more attempt of a workflow that says how many may be at work."""
         key = wanted.options[KEY]
-        rows = tx.live_attempts_of(wanted.project_id, wanted.workflow.name)
-        same = [row for row in rows if decode(row.options).get(KEY, "") == key]
-        verdict, ends = admit(rule, [active_of(row) for row in same])
+        verdict, same, ends = look(tx, wanted)
         full = f"#{same[0].id} is at work, and concurrency is {rule.limit}" if same else ""
         if verdict == SKIP:
             now = self.local.worker.now()
             tx.insert_skip(SkipRow(wanted.project_id, wanted.workflow.name, *slot, now, full))
             self.said.append(f"{wanted.workflow.name}: a session is skipped: {full}")
             return
-        for attempt_id in ends:
-            self.end(tx, attempt_id, "a newer session takes its place")
+        for one in ends:
+            self.end(tx, one.id, "a newer session takes its place")
         if verdict == START and not (rule.strict and last_failed(tx, wanted, key)):
             self.made.append(Made(*submit(tx, wanted, self.local.process()), revision))
             return
@@ -313,13 +312,15 @@ class Scheduler:
     def start_some_queued(self) -> bool:
         """Whether one ended."""
         self.forget()
-        ours = self.projects.ids()
         ended = False
         with self.store.reading() as tx:
-            if not ready(tx, ours):
-                return False
+            projects = sorted({entry.project_id for entry in ready(tx, self.projects.ids())})
+        if not projects:
+            return False
         with self.store.transaction() as tx:
-            for entry in ready(tx, ours):
+            for project_id in projects:
+                tx.lock_project(project_id)
+            for entry in ready(tx, projects):
                 row = tx.lock_attempt(entry.attempt_id)
                 tx.delete_queued(row.id)
                 stopped = backfill_is_over(tx, row, entry.workflow)
@@ -352,7 +353,3 @@ def waited_for(tx: Tx, row: AttemptRow, revision: Revision) -> Submission:
         retry_name=row.retry_name,
         options=decode(row.options),
     )
-
-
-def active_of(row: AttemptRow) -> Active:
-    return Active(row.id, bool(row.cancel_requested), bool(decode(row.options).get(CAUGHT_UP)), is_queued(row))

@@ -12,6 +12,7 @@ class Statements:
     insert_store_id: str  # key, value
     find_project: str  # name
     get_project: str  # id
+    lock_project: str  # id
     insert_project: str  # name, created_at
     find_revision: str  # project_id, name
     match_revisions: str  # project_id, low, high
@@ -122,6 +123,11 @@ class SQLITE(Statements):
         WHERE projects.name = ?
     """
     get_project = """
+        SELECT projects.id, projects.name, projects.created_at
+        FROM projects
+        WHERE projects.id = ?
+    """
+    lock_project = """
         SELECT projects.id, projects.name, projects.created_at
         FROM projects
         WHERE projects.id = ?
@@ -606,6 +612,11 @@ class POSTGRESQL(Statements):
         SELECT projects.id, projects.name, projects.created_at
         FROM projects
         WHERE projects.id = %s
+    """
+    lock_project = """
+        SELECT projects.id, projects.name, projects.created_at
+        FROM projects
+        WHERE projects.id = %s FOR NO KEY UPDATE
     """
     insert_project = """
         INSERT INTO projects (name, created_at) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING projects.id

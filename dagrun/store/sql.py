@@ -223,6 +223,9 @@ class SqlTx(PlannedTx, PrunedTx, NoticedTx):
     def get_project(self, project_id: int) -> ProjectRow:
         return self._get(ProjectRow, "project", self._sql.get_project, project_id)
 
+    def lock_project(self, project_id: int) -> ProjectRow:
+        return self._get(ProjectRow, "project", self._sql.lock_project, project_id)
+
     def find_project(self, name: str) -> ProjectRow | None:
         return self._find(ProjectRow, self._sql.find_project, name)
 

@@ -88,6 +88,8 @@ def _names(insert: Insert) -> dict[str, ClauseElement]:
         "insert_store_id": insert(meta).on_conflict_do_nothing(),
         "find_project": _rows(projects).where(_is(projects.c.name)),
         "get_project": _rows(projects).where(_is(projects.c.id)),
+        # not against who only refers to it: rows of sessions and attempts are inserted meanwhile
+        "lock_project": _rows(projects).where(_is(projects.c.id)).with_for_update(key_share=True),
         "insert_project": _add(insert, projects),
         "find_revision": _rows(revisions).where(_is(revisions.c.project_id), _is(revisions.c.name)),
         "match_revisions": _rows(revisions)

@@ -28,6 +28,7 @@ class TestProjects:
     def test_it_is_found_by_name_and_by_id(self, store):
         with store.transaction() as tx:
             project = tx.ensure_project("ü 'x'")
+            assert tx.lock_project(project.id) == project
         with store.reading() as tx:
             assert tx.find_project("ü 'x'") == tx.get_project(project.id) == project
 

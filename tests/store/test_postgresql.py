@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from dagrun.errors import UserError
 from dagrun.store.sql import open_store
 from tests import postgres
+from tests.store.rows import LIMIT_SECONDS, make_attempt
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -123,3 +126,23 @@ class TestWithoutAServer:
         monkeypatch.setenv("CI", "true")
         with pytest.raises(pytest.fail.Exception, match="no PostgreSQL"):
             postgres.database_url()
+
+
+def test_a_locked_project_keeps_only_those_waiting_who_lock_it_too(url):
+    store = open_store(url)
+    with store.transaction() as tx:
+        project = tx.ensure_project("p")
+
+    def write() -> None:
+        with store.transaction() as tx:
+            make_attempt(tx)
+
+    with store.transaction() as tx:
+        tx.lock_project(project.id)
+        other = threading.Thread(target=write)
+        other.start()
+        other.join(LIMIT_SECONDS)
+        alive = other.is_alive()
+    other.join(LIMIT_SECONDS)
+    store.close()
+    assert not alive

@@ -1,0 +1,100 @@
+"""`concurrency` (features F54): whether one more attempt of a workflow has room, and what becomes of it.
+
+Who starts an attempt looks, and takes the place, in one transaction that has locked the project first: of two that see the same
+place, one takes it. The daemon's scheduler does so with its own transaction; for `run` and `retry` it is done here, and the
+command itself waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dagrun.core.concurrency import FAIL, SKIP, START, admit
+from dagrun.core.decide import Active
+from dagrun.core.events import Canceled
+from dagrun.engine.attempt import Attempt
+from dagrun.engine.local import Local, Revision
+from dagrun.engine.rows import decode
+from dagrun.engine.submit import TASK_LIMIT, Submission
+from dagrun.engine.turn import Live, take_turn
+from dagrun.engine.waiting_room import KEY, end_queued, is_queued
+from dagrun.errors import Conflict
+from dagrun.light import NamedTuple
+from dagrun.store.base import AttemptRow, Store, Tx
+
+LOOK_SECONDS = 1.0
+CAUGHT_UP = "missed"  # in an attempt's options: it was started late
+
+
+class Room(NamedTuple):
+    """What becomes of one more attempt. `same` are those of its key that aren't done, `ends` those whose place it takes."""
+
+    verdict: str
+    same: Sequence[AttemptRow]
+    ends: Sequence[AttemptRow]
+
+
+def look(tx: Tx, wanted: Submission) -> Room:
+    """It holds as long as the transaction does, if that has locked the project."""
+    assert wanted.workflow.concurrency is not None
+    rows = tx.live_attempts_of(wanted.project_id, wanted.workflow.name)
+    same = [row for row in rows if decode(row.options).get(KEY, "") == wanted.options[KEY]]
+    verdict, ends = admit(wanted.workflow.concurrency, [active_of(row) for row in same])
+    return Room(verdict, same, [row for row in same if row.id in ends])
+
+
+def active_of(row: AttemptRow) -> Active:
+    return Active(row.id, bool(row.cancel_requested), bool(decode(row.options).get(CAUGHT_UP)), is_queued(row))
+
+
+def submit_in_turn(
+    local: Local, wanted: Submission, revision: Revision, guard: Callable[[Tx], None], say: Callable[[str], None]
+) -> Attempt | None:
+    """The attempt, as soon as there is room for it; None when it is skipped. Raises Conflict where the file says
+    `when_full: fail`; `guard` may refuse, too.
+    """
+    store, told, rule = local.store, False, wanted.workflow.concurrency
+    assert rule is not None
+    wanted = local.filled(wanted)
+    while True:
+        with store.reading() as tx:
+            guard(tx)
+            room = look(tx, wanted)
+        if room.verdict == START:
+            attempt = take_place(local, wanted, revision, guard)
+            if attempt is not None:
+                return attempt
+            continue  # somebody was faster
+        full = f"attempt {room.same[0].id} of {wanted.workflow.name} is at work, and its concurrency is {rule.limit}"
+        if room.verdict == SKIP:
+            say(f"skipped: {full}")
+            return None
+        if room.verdict == FAIL:
+            raise Conflict(f"{full} with when_full: fail")
+        for row in room.ends:
+            end(store, wanted, row)
+        if not told:
+            told = True
+            say(f"{full}: waiting for it")
+        store.wait(LOOK_SECONDS)
+
+
+def take_place(local: Local, wanted: Submission, revision: Revision, guard: Callable[[Tx], None]) -> Attempt | None:
+    """None when there is no room any more."""
+    with local.store.transaction() as tx:
+        tx.lock_project(wanted.project_id)
+        guard(tx)
+        if look(tx, wanted).verdict != START:
+            return None
+        return local.submit_in(tx, wanted, revision)
+
+
+def end(store: Store, wanted: Submission, row: AttemptRow) -> None:
+    """It makes room: its own process ends its tasks."""
+    reason = "a newer attempt takes its place"
+    with store.transaction() as tx:
+        now = tx.lock_attempt(row.id)
+        if is_queued(now):
+            end_queued(tx, now, reason)
+            return
+    take_turn(store, Live(row.id, wanted.workflow, TASK_LIMIT), [Canceled(reason)])
