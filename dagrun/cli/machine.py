@@ -11,14 +11,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from dagrun.core.check import ERROR, Finding, operator_name
-from dagrun.core.compiler import compile_generated
+from dagrun.core.compiler import compiled_below
 from dagrun.core.config import Template
 from dagrun.core.workflow import Node, Workflow
-from dagrun.errors import WorkflowError
 from dagrun.light import NamedTuple
 from dagrun.plugins import programs
 
@@ -100,12 +98,8 @@ def all_tasks(nodes: Sequence[Node], *, inside: bool = False) -> Iterator[tuple[
             values.get(key) is not None for values in (spec.config, spec.export) for key in ("docker", "_docker")
         )
         yield node, in_container[node.index] or operator_name(spec) == "docker"
-        for below in (spec.config.get("_do"), spec.config.get("_else_do"), spec.check, spec.error):
-            if isinstance(below, Mapping):
-                with suppress(WorkflowError):  # the run tells it
-                    yield from all_tasks(
-                        compile_generated("^sub", below, node.full_name), inside=in_container[node.index]
-                    )
+        for below in compiled_below(node):
+            yield from all_tasks(below, inside=in_container[node.index])
 
 
 def missing_interpreters(workflow: Workflow, directory: str) -> Iterator[Finding]:

@@ -1,20 +1,23 @@
 """What is wrong or suspicious in a workflow that compiles. Pure: what is known of files and operators comes in.
 
-An error is something that will fail when it is reached; a warning is something that has no effect, or looks like a slip.
+An error is something that will fail when it is reached; a warning is something that has no effect, looks like a slip, or will
+fail below a `_do`, `_else_do`, `_check`, `_error` or `sla`, which may never be reached: Digdag runs such a file.
 Rules: features F06 and spelling rule 10, spec/language 10.2 items 22 to 24.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from dagrun.core.compiler import compile_generated, compiled_below
 from dagrun.core.config import Template, suggest
 from dagrun.core.kinds import Option, json_text
 from dagrun.core.retry import group_retry
 from dagrun.core.template import references
 from dagrun.core.workflow import Node, Place, TaskSpec, Workflow
-from dagrun.errors import PluginError
+from dagrun.errors import PluginError, TaskFailed, WorkflowError
 from dagrun.light import NamedTuple
 
 ERROR, WARNING = "error", "warning"
@@ -67,7 +70,20 @@ def check(workflow: Workflow, operators: Operators, paths: Container[str]) -> li
     for node in workflow.nodes:
         checker = Checker(node, operators, paths, used)
         findings += checker.operator_task() if node.spec.operator else checker.group()
-    return findings
+        findings += checker.below()
+    return [*findings, *of_alarm(workflow, operators, paths, used)]
+
+
+def of_alarm(workflow: Workflow, operators: Operators, paths: Container[str], used: set[str]) -> Iterator[Finding]:
+    """Of the tasks of `sla:`."""
+    if not isinstance(workflow.sla, Mapping):
+        return
+    from dagrun.core.sla import tasks_of
+
+    root = workflow.nodes[0]
+    with suppress(TaskFailed, WorkflowError):  # told by whoever reads the whole of it
+        nodes = compile_generated("^sla", tasks_of(workflow.sla), root.full_name)
+        yield from Checker(root, operators, paths, used).appearing(nodes)
 
 
 class Checker(NamedTuple):
@@ -107,16 +123,12 @@ class Checker(NamedTuple):
         yield from self.choices()
         if name is None:
             return
-        try:
-            known = self.operators.known(name)
-        except PluginError as problem:
-            yield self.finding(ERROR, "plugin_error", *str(problem).split("\n  ", 1))
+        problem = self.problem_of(name, ERROR)
+        if problem is not None:
+            yield problem
             return
+        known = self.operators.known(name)
         if known is None:
-            if name not in self.operators.names():
-                near = suggest(name, list(self.operators.names()))
-                hint = f"did you mean {near}>?" if near else "is the package that brings it installed?"
-                yield self.finding(ERROR, "unknown_operator", f"unknown operator {name}>", hint=hint)
             return
         options, retries = known
         if not retries and self.spec.config.get("_retry") is not None and name in ("echo", "fail", "wait", "notify"):
@@ -125,6 +137,32 @@ class Checker(NamedTuple):
         yield from self.values(options)
         yield from self.files(name)
         yield from self.retry()
+
+    def problem_of(self, name: str, level: str) -> Finding | None:
+        """The operator is unknown, or broken."""
+        try:
+            if self.operators.known(name) is not None or name in self.operators.names():
+                return None
+        except PluginError as problem:
+            return self.finding(level, "plugin_error", *str(problem).split("\n  ", 1))
+        near = suggest(name, list(self.operators.names()))
+        hint = f"did you mean {near}>?" if near else "is the package that brings it installed?"
+        return self.finding(level, "unknown_operator", f"unknown operator {name}>", hint=hint)
+
+    def below(self) -> Iterator[Finding]:
+        """What can be said of the tasks that appear while it runs."""
+        for nodes in compiled_below(self.node):
+            yield from self.appearing(nodes)
+
+    def appearing(self, nodes: Sequence[Node]) -> Iterator[Finding]:
+        """Of their operators, and those of all that appears below them."""
+        for node in nodes:
+            below = self._replace(node=node)
+            name = operator_name(node.spec) if node.spec.operator else None
+            problem = below.problem_of(name, WARNING) if name is not None else None
+            if problem is not None:
+                yield problem
+            yield from below.below()
 
     def keys(self, name: str, options: Sequence[str]) -> Iterator[Finding]:
         for key in self.spec.config:

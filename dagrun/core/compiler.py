@@ -8,12 +8,14 @@ knows no expressions: nothing is evaluated here. Errors are WorkflowErrors with 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from dagrun.core.config import Map, Params
 from dagrun.core.keys import (
+    GENERATED,
     LONGEST_NAME,
     boolean_option,
     check_keys,
@@ -91,6 +93,19 @@ def compile_generated(
     compiler.add(name, config, None, (), parent_full_name, data=data)
     connect_needs(compiler.nodes, compiler.needs, whole=False)
     return compiler.nodes
+
+
+def compiled_below(node: Node) -> Iterator[list[Node]]:
+    """What the maps of a task become while it runs, as far as the file tells: a list for each of them. Of what can't be compiled
+    the run tells.
+    """
+    spec = node.spec
+    generated = [("^sub", spec.config.get(key)) for key in GENERATED]
+    special = [("^check", spec.own("_check") if spec.operator else None), ("^error", spec.own("_error"))]
+    for name, body in (*generated, *special):
+        if body and isinstance(body, Mapping):
+            with suppress(WorkflowError):
+                yield compile_generated(name, body, node.full_name)
 
 
 def called_body(config: Map) -> Map:

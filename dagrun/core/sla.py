@@ -61,12 +61,17 @@ def alarm_of(workflow: Workflow, run_time: int, usual: int | None = None) -> Ala
     try:
         moments = [moment(workflow, run_time, key, options, usual) for key in (*DIGDAGS, *OURS[:3]) if key in wanted]
         start_within(workflow)
-        tasks = {key: value for key, value in wanted.items() if key not in OPTIONS} | options.optional_map("do")
+        tasks = tasks_of(wanted)
         flags = [options.boolean(key, default) for key, default in (("alert", True), ("fail", False), ("kill", False))]
     except TaskFailed as problem:
         raise bad(workflow, f"sla: {problem.message}") from None
     due = [at for at in moments if at is not None]
     return Alarm(min(due), flags[0], flags[1], tasks, flags[2]) if due else None
+
+
+def tasks_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs when it rings: a task, or a group of them. Raises TaskFailed."""
+    return {key: value for key, value in wanted.items() if key not in OPTIONS} | Params(wanted).optional_map("do")
 
 
 def start_within(workflow: Workflow) -> int | None:

@@ -67,6 +67,46 @@ def test_an_operator_named_by_a_template_can_not_be_checked():
     assert findings({"+a": {"_type": "${t}", "x": 1}}) == []
 
 
+@pytest.mark.parametrize("key", ["_do", "_else_do", "_check", "_error"])
+def test_below_what_may_never_be_reached_an_unknown_operator_is_a_warning(key):
+    text = f"+a:\n  loop>: 2\n  {key}:\n    +b:\n      ehco>: x\n    +c:\n      echo>: x\n"
+    name = {"_check": "^check", "_error": "^error"}.get(key, "^sub")
+    assert texts(text) == [f"w.dig:4:5: warning: +w+a{name}+b: unknown operator ehco>\n  did you mean echo>?"]
+
+
+def test_it_is_found_at_any_depth_and_beside_what_does_not_compile():
+    body = {"+b": {"loop>": 1, "_do": {"+c": {"echo>": "x", "_error": {"ehco>": "x"}}}}}
+    definition = {"+a": {"loop>": 1, "_do": body, "_check": {"echo>": 1, "sh>": 2}}}
+    assert findings(definition) == [("warning", "unknown_operator", "+a^sub+b^sub+c^error")]
+
+
+def test_the_handlers_of_groups_and_those_that_an_export_gives_are_looked_at():
+    definition = {"_error": {"no>": 1}, "+g": {"_export": {"_error": {"no>": 1}}, "+a": {"echo>": "x"}}}
+    assert [task for _, _, task in findings(definition)] == ["^error", "+g^error"]
+
+
+@pytest.mark.parametrize("key", ["+tell", "do"])
+def test_the_tasks_of_an_alarm_are_looked_at(key):
+    definition = {"sla": {"duration": "01:00", key: {"no>": 1}}, "+a": {"echo>": "x"}}
+    ((level, kind, _),) = findings(definition)
+    assert (level, kind) == ("warning", "unknown_operator")
+
+
+def test_of_what_only_a_template_gives_nothing_is_told():
+    given = {"+a": {"loop>": 1, "_do": "${body}"}, "+b": {"loop>": 1, "_do": {"_type": "${t}"}}}
+    assert [task for _, _, task in findings({**given, "+c": {"loop>": 1, "_do": {"no>": 1}}})] == ["+c^sub"]
+
+
+def test_an_operator_that_is_broken_is_told_below_a_do_too():
+    def known(name: str) -> None:
+        if name == "bad":
+            raise PluginError("bad> can't be loaded\n  install it")
+
+    text = text_of({"+a": {"loop>": 1, "_do": {"bad>": 1}}})
+    (found,) = check(compile_workflow("w", load(text, "w.dig", None)), Operators(lambda: ["loop", "bad"], known), ())
+    assert (found.level, found.kind, found.hint) == ("warning", "plugin_error", "install it")
+
+
 # -- keys
 
 
