@@ -130,7 +130,7 @@ class Machine:
         if task.state != READY:
             return
         task.lease = lease
-        if task.error is not None or not task.memo:  # else it goes on with a try that asked to be called again
+        if not task.goes_on:
             task.tries += 1
         if task.started_at is None:
             task.started_at = self.now

@@ -89,6 +89,11 @@ class Task:
         return self.spec.name[0] == "+"
 
     @property
+    def goes_on(self) -> bool:
+        """Its next claim starts nothing: it goes on with a try that asked to be called again."""
+        return self.error is None and bool(self.memo)
+
+    @property
     def is_handler(self) -> bool:
         """`^error` and `^failure-alert`: they never change the outcome of their parent (spec/language X10)."""
         return self.spec.name in HANDLERS
@@ -192,14 +197,14 @@ class TaskTree:
 
     def claimable(self, most: int) -> list[int]:
         """The next ready tasks, in order of their indexes, at most so many. They stay ready until they are claimed."""
-        found: list[int] = []
+        found: dict[int, None] = {}  # in order: a crowd may wait for a rate
         while self.ready and len(found) < most:
             index = heappop(self.ready) & INDEX
-            if self[index].state == READY and not self[index].superseded and index not in found:
-                found.append(index)
+            if self[index].state == READY and not self[index].superseded:
+                found[index] = None
         for index in found:
             heappush(self.ready, rank(self[index]))
-        return found
+        return list(found)
 
     def next_due(self) -> int | None:
         """When the first waiting task is due, or None."""

@@ -3,6 +3,9 @@
 _use: {warehouse: 1, gpu: 0.5}       parts of pools, held until the task or group ends; all together or none
 _use: {lock:deploy: 1, timeout: 15m} a lock is a pool of size 1 that needs no declaration
 _rate: 5/s                           starts of this task; _rate: api_x, a rate of the settings
+
+A start is the beginning of a try. A task with a `_do` only makes others: its `_rate` is one of the tasks in there, at any depth, and not
+one of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dagrun.core.config import Params
+from dagrun.core.keys import GENERATED
 from dagrun.core.session import SECOND
 from dagrun.core.tree import Task, TaskTree
 from dagrun.errors import TaskFailed
@@ -61,6 +65,28 @@ def amount_of(name: str, given: Any) -> float:
     if not 0 < amount < 1_000_000:
         raise bad(f"_use: {name} must be a number above 0, not {given!r}")
     return amount
+
+
+def rates_of(tree: TaskTree, task: Task, workflow: str, rates: Mapping[str, str]) -> list[Rate]:
+    """Those that a start of the task counts for: all of them hold. Raises TaskFailed as `rate_of`, also for one that is there for
+    the tasks of its `_do`.
+    """
+    found = {rate.name: rate for one in limited_by(tree, task) if (rate := rate_of(one, workflow, rates)) is not None}
+    return [] if has_body(task) else list(found.values())
+
+
+def limited_by(tree: TaskTree, task: Task) -> Iterator[Task]:
+    """The task, and those around it whose `_do` it is a part of. Handlers and checks are part of none."""
+    yield task
+    while task.parent is not None and (task.is_member or task.spec.name == "^sub"):
+        task = tree[task.parent]
+        if task.spec.operator and not has_body(task):
+            return
+        yield task
+
+
+def has_body(task: Task) -> bool:
+    return any(key in task.spec.config for key in GENERATED)
 
 
 def rate_of(task: Task, workflow: str, rates: Mapping[str, str]) -> Rate | None:

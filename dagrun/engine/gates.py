@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dagrun.core.events import Move
 from dagrun.core.state import DONE, WAITING
 from dagrun.core.tree import Task, TaskTree
-from dagrun.core.uses import LOCK, WHOLE, Use, rate_of, takers, use_of
+from dagrun.core.uses import LOCK, WHOLE, Rate, Use, rates_of, takers, use_of
 from dagrun.errors import TaskFailed
 from dagrun.light import NamedTuple
 from dagrun.store.base import HoldRow, Tx
@@ -45,6 +45,7 @@ class Gates:
         barred: dict[int, TaskFailed] = {}
         again: list[int] = []
         full: set[str] = set()
+        closed: dict[str, int] = {}
         waits = False
         for index in tree.claimable(len(tree.ready)):
             if len(found) + len(barred) >= most:
@@ -53,7 +54,8 @@ class Gates:
             try:
                 uses = [(one, use) for one in takers(tree, task) if (use := use_of(one.spec.config)) is not None]
                 blocked = self.blocked_by(tx, attempt_id, uses, full)
-                due = None if blocked else self.rate_due(tx, task, workflow)
+                rates = self.rates_of(tree, task, workflow)
+                due = None if blocked else self.due(tx, rates, closed)
             except TaskFailed as problem:
                 barred[index] = problem
                 continue
@@ -71,7 +73,7 @@ class Gates:
             else:
                 waiting.pop(index, None)
                 self.take(tx, attempt_id, uses)
-                self.count(tx, task, workflow)
+                self.count(tx, rates)
                 found.append(index)
         return Choice(found, min(again, default=None), waits, barred)
 
@@ -118,17 +120,21 @@ class Gates:
             for name, amount in use.pools.items():
                 tx.insert_hold(HoldRow(name, attempt_id, one.index, amount, tx.now))
 
-    def rate_due(self, tx: Tx, task: Task, workflow: str) -> int | None:
-        """When the task may start, None for now."""
-        rate = rate_of(task, workflow, self.rates)
-        if rate is None:
-            return None
-        count, first = tx.count_starts(rate.name, tx.now - rate.window)
-        return None if count < rate.most or first is None else first + rate.window
+    def rates_of(self, tree: TaskTree, task: Task, workflow: str) -> Sequence[Rate]:
+        """Those that its claim counts for. Raises TaskFailed for one that isn't there."""
+        return () if task.goes_on else rates_of(tree, task, workflow, self.rates)
 
-    def count(self, tx: Tx, task: Task, workflow: str) -> None:
-        rate = rate_of(task, workflow, self.rates)
-        if rate is not None:
+    def due(self, tx: Tx, rates: Sequence[Rate], closed: dict[str, int]) -> int | None:
+        """When a task of these rates may start, None for now. `closed`: when each that was found full opens again."""
+        for rate in rates:
+            if rate.name not in closed:
+                count, first = tx.count_starts(rate.name, tx.now - rate.window)
+                if count >= rate.most and first is not None:
+                    closed[rate.name] = first + rate.window
+        return max((closed[rate.name] for rate in rates if rate.name in closed), default=None)
+
+    def count(self, tx: Tx, rates: Sequence[Rate]) -> None:
+        for rate in rates:
             tx.delete_starts(rate.name, tx.now - rate.window)
             tx.insert_start(rate.name, tx.now)
 

@@ -129,6 +129,16 @@ def test_the_copies_of_a_loop_count_together(project):
     assert last - first > 0.8
 
 
+def test_a_rate_beside_a_loop_is_one_of_its_copies(project):
+    project.write(
+        "w.dig",
+        "+r:\n  loop>: 2\n  _parallel: true\n  _rate: 1/s\n  _do:\n    sh>: date +%s.%N >> $OUTSIDE/ran\n",
+    )
+    project.run("run", "w.dig")
+    first, last = sorted(map(float, project.ran()))
+    assert last - first > 0.8
+
+
 def test_an_unknown_rate_fails_the_task(project):
     project.write("w.dig", "+a:\n  _rate: api_y\n  sh>: 'true'\n")
     assert "_rate 'api_y' is neither a rate" in project.run("run", "w", code=1).err
