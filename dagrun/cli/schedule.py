@@ -33,6 +33,7 @@ from dagrun.engine.submit import TASK_LIMIT
 from dagrun.engine.workspace import Workspaces
 from dagrun.errors import NotFound
 from dagrun.executors.kept import KeptExecutor
+from dagrun.project.listed import Listed
 from dagrun.project.sources import LIST, Folder, Place, Several, Tokens, git_source, name_of_url, read_list
 from dagrun.schedules.definition import neighbours
 from dagrun.secrets.scopes import LocalSecrets
@@ -126,7 +127,7 @@ def make_daemon(opened: Opened, diary: Diary, options: dict[str, Any], noticing:
     )
 
 
-def make_source(opened: Opened, options: dict[str, Any]) -> Folder | Several:
+def make_source(opened: Opened, options: dict[str, Any]) -> Several | Listed:
     top = opened.project_dir
     tokens = Tokens(LocalSecrets(opened.settings.values, os.environ).get, opened.settings.values)
     if options["url"]:
@@ -140,10 +141,13 @@ def make_source(opened: Opened, options: dict[str, Any]) -> Folder | Several:
         ])  # fmt: skip
     if options["branch"] or options["path"]:
         raise click.UsageError("--branch and --path go with --git")
-    listed = os.path.join(top, LIST)
-    if os.path.exists(listed):
-        return read_list(listed, opened.state_dir, tokens)
-    return Folder(top, opened.project_name)
+    path = os.path.join(top, LIST)
+
+    def read() -> Several:
+        listed = os.path.exists(path)
+        return read_list(path, opened.state_dir, tokens) if listed else Several([Folder(top, opened.project_name)])
+
+    return Listed(path, read)
 
 
 def duration(text: str, option: str) -> float:

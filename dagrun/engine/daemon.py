@@ -39,9 +39,13 @@ LOOK_SECONDS = 0.25  # so late at most is noticed what another process has chang
 
 
 class Source(Protocol):
-    """Where projects come from: a directory, a repository. `problems`: by project, what keeps it from being newer."""
+    """Where projects come from: directories, repositories. `problems`: by project, what keeps it from being newer."""
 
     problems: dict[str, str]
+
+    @property
+    def moving(self) -> bool:
+        """It should be looked at again soon."""
 
     def look(self) -> Sequence[Place]:
         """The projects as they are now. Raises UserError; then those of before go on."""
@@ -268,7 +272,7 @@ class Daemon:
                 self.moving.setdefault(place.name, (now, None))
         self.forget_projects(names)
         self.tell_what_is_used()
-        return SETTLE_SECONDS if self.moving else RELOAD_SECONDS
+        return SETTLE_SECONDS if self.moving or self.source.moving else RELOAD_SECONDS
 
     def has_changed(self, place: Place, now: float) -> bool:
         """It has, and keeps still again. The files of a commit always do."""

@@ -1,4 +1,5 @@
-"""Where the daemon's projects come from: a directory, folders of one, git repositories.
+"""Where the daemon's projects come from: a directory, folders of one, git repositories. What lists them is read here, too;
+`listed.py` follows its changes.
 
     look() -> the projects as they are now, and what is wrong with some of them (`problems`)
 
@@ -16,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from dagrun.core.config import Params
+from dagrun.core.config import Map, Params
 from dagrun.core.yaml import load
 from dagrun.errors import NotFound, TaskFailed, UserError
 from dagrun.light import NamedTuple
@@ -42,6 +43,7 @@ class Folder:
     def __init__(self, directory: str, name: str) -> None:
         self.directory = os.path.abspath(directory)
         self.name = name
+        self.key = (name, self.directory)
         self.problems: dict[str, str] = {}
 
     def look(self) -> Sequence[Place]:
@@ -93,6 +95,7 @@ class Git:
         self, name: str, url: str, directory: str, *, branch: str | None, path: str, every: float, token: str | None
     ) -> None:
         self.name = name
+        self.key = (name, url, branch, path, every, token)
         self.every = every
         self.problems: dict[str, str] = {}
         self.directory = os.path.join(directory, name)
@@ -175,6 +178,11 @@ class Git:
         with self.guard:
             self.needed, self.given = set(commits), set()
 
+    def keep_all(self) -> None:
+        """Until it is told what to keep: another source may use the same mirror."""
+        with self.guard:
+            self.needed = None
+
     def taken(self, place: Place) -> None:
         """What runs now is found again by the next process, also when the remote can't be reached or is broken then."""
         if place.name != self.name or place.commit is None:
@@ -235,6 +243,8 @@ def id_of(place: Place) -> str:
 class Several:
     """All of them; one that fails leaves the others alone, but at the beginning."""
 
+    moving = False
+
     def __init__(self, sources: Sequence[Folder | Git]) -> None:
         self.sources = sources
         self.problems: dict[str, str] = {}
@@ -286,36 +296,49 @@ def read_list(path: str, state_dir: str, tokens: Tokens) -> Several:
       etl: {git: "https://…", branch: main, path: jobs, every: 60s}
       local: {dir: ../reports}
     """
-    with open(path, encoding="utf-8") as file:
-        listed = load(file.read(), path, None)
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UserError(
+            f"{path} can't be read: {problem}\n  write it as text in UTF-8, with the rights to read it"
+        ) from None
+    listed = load(text, path, None)
     wanted = listed.get("projects")
-    if not isinstance(wanted, Mapping) or not wanted:
-        raise UserError(f"{path}: projects must be a map of names\n  projects: {{etl: {{git: 'https://…'}}}}")
+    if not isinstance(wanted, Map) or not wanted:
+        raise UserError(
+            f"{place_in(listed, 'projects')}: projects must be a map of names\n  projects: {{etl: {{git: 'https://…'}}}}"
+        )
     top = os.path.dirname(os.path.abspath(path))
-    return Several([source_of(path, name, entry, top, state_dir, tokens) for name, entry in wanted.items()])
+    sources = [source_of(place_in(wanted, name), name, entry, top, state_dir, tokens) for name, entry in wanted.items()]
+    return Several(sources)
 
 
-def source_of(path: str, name: str, entry: Any, top: str, state_dir: str, tokens: Tokens) -> Folder | Git:
+def place_in(listed: Map, key: str) -> str:
+    return ":".join(str(part) for part in listed.place(key) if part is not None)
+
+
+def source_of(at: str, name: str, entry: Any, top: str, state_dir: str, tokens: Tokens) -> Folder | Git:
     if not isinstance(entry, Mapping) or ("git" in entry) == ("dir" in entry):
-        raise UserError(f"{path}: {name}: needs either git or dir\n  {name}: {{git: 'https://…', branch: main}}")
+        raise UserError(f"{at}: {name}: needs either git or dir\n  {name}: {{git: 'https://…', branch: main}}")
     unknown = [key for key in entry if key not in ("git", "dir", "branch", "path", "every")]
     if unknown:
-        raise UserError(f"{path}: {name}: unknown key {', '.join(unknown)}; known are git, dir, branch, path, every")
+        raise UserError(f"{at}: {name}: unknown key {', '.join(unknown)}; known are git, dir, branch, path, every")
     if not name or "/" in name or name.startswith("."):
-        raise UserError(f"{path}: {name!r} is no name of a project: no slashes, and no dot at the beginning")
+        raise UserError(f"{at}: {name!r} is no name of a project: no slashes, and no dot at the beginning")
     options = Params(entry)
     try:
         if "dir" in entry:
             directory = os.path.join(top, options.text("dir"))
             if not os.path.isdir(directory):
-                raise NotFound("directory", directory)
+                raise NotFound("directory", directory, hint=f"{at} names it")
             return Folder(directory, name)
         return git_source(
             name, options.text("git"), state_dir, branch=options.text("branch", None), path=options.text("path", ""),
             every=options.duration("every", EVERY_SECONDS), token=tokens.get(name),
         )  # fmt: skip
     except TaskFailed as problem:
-        raise UserError(f"{path}: {name}: {problem}") from None
+        raise UserError(f"{at}: {name}: {problem}") from None
 
 
 def git_source(

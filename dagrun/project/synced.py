@@ -60,6 +60,12 @@ def write_status(directory: str, status: Status) -> None:
     os.replace(f"{path}.part", path)
 
 
+def forget_status(directory: str) -> None:
+    """The daemon runs it no more."""
+    with suppress(OSError):
+        os.unlink(os.path.join(directory, STATUS))
+
+
 def read_status(directory: str) -> Status | None:
     """None when no daemon has been here yet, or another version of it."""
     with suppress(OSError, ValueError, TypeError), open(os.path.join(directory, STATUS), encoding="utf-8") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,47 @@ def test_projects_yaml_names_repositories_and_directories(site, remote):
     site.told("more")
     goes_on(site, "two")
     goes_on(site, "three")
+
+
+def test_repositories_come_and_go_with_projects_yaml(site, remote):
+    local = site.place / "local"
+    local.mkdir()
+    (local / "wf.dig").write_text(workflow("note here b"))
+    listed = site.directory / "projects.yaml"
+    listed.write_text("projects:\n  here: {dir: ../local}\n")
+    site.schedule()
+    listed.write_text(f"projects:\n  here: {{dir: ../local}}\n  etl: {{git: '{remote.url}', every: 1s}}\n")
+    site.hears("etl: commit")
+    site.told("one")
+    remote.commit("more", **{"wf.dig": workflow("note more b")})
+    site.told("more")
+    remote.git("branch", "other", "HEAD~1")
+    listed.write_text(f"projects:\n  etl: {{git: '{remote.url}', branch: other, every: 1s}}\n")
+    site.hears("here: the project is gone")
+    goes_on(site, "one")
+    listed.write_text("projects:\n  here: {dir: ../local}\n")
+    site.hears("etl: the project is gone")
+    assert not (site.state / "git/etl/status.json").exists()
+    goes_on(site, "here")
+
+
+def test_nobody_waits_for_a_new_repository_that_does_not_answer(site):
+    local = site.place / "local"
+    local.mkdir()
+    (local / "wf.dig").write_text(workflow("note here b"))
+    listed = site.directory / "projects.yaml"
+    listed.write_text("projects:\n  here: {dir: ../local}\n")
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        site.schedule()
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/etl.git"
+        listed.write_text(f"projects:\n  here: {{dir: ../local}}\n  etl: {{git: '{url}'}}\n")
+        connection, _ = deaf.accept()
+        goes_on(site, "here")
+        (local / "wf.dig").write_text(workflow("note there b"))
+        site.told("there")
+        connection.close()
+    site.hears("projects.yaml: not taken over, the list of before goes on:\n.*etl: can't be fetched")
+    goes_on(site, "there")
 
 
 def test_a_token_stands_nowhere(site, remote):

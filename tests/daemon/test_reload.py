@@ -194,3 +194,66 @@ def test_files_that_never_keep_still_are_taken_over_all_the_same(site):
             break
         assert time.monotonic() - begun < SOON
         time.sleep(0.05)
+
+
+def listing(site: Site, text: str) -> float:
+    """The list of projects is this one, since that time."""
+    new = site.directory / "projects.new"
+    new.write_text(text)
+    new.replace(site.directory / "projects.yaml")
+    return time.monotonic()
+
+
+@pytest.fixture
+def listed(site):
+    site.workflow("../one/wf", EACH, "do: note one b")
+    site.workflow("../two/wf", EACH, "do: note two b")
+    listing(site, "projects:\n  one: {dir: ../one}\n")
+    return site
+
+
+def test_a_changed_list_of_projects_is_taken_over_within_two_seconds(listed):
+    listed.schedule()
+    listed.told("one")
+    begun = listing(listed, "projects:\n  one: {dir: ../one}\n  two: {dir: ../two}\n")
+    listed.hears("two: revision [0-9a-f]{12}, 1 workflows, 1 schedules", SOON - (time.monotonic() - begun))
+    listed.told("two")
+    begun = listing(listed, "projects:\n  two: {dir: ../two}\n")
+    listed.hears("one: the project is gone", SOON - (time.monotonic() - begun))
+    count = len(listed.notes("one"))
+    listing(listed, "projects:\n  two: {dir: ../one}\n")
+    listed.told("one", times=count + 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("projects:\n  one: {dir: ../one}\n  two: {dir: ../nowhere}\n", "directory not found.*\n.*yaml:3:3 names it"),
+        ("projects:\n  one: {dri: ../one}\n", "yaml:2:3: one: needs either git or dir"),
+        ("projects:\n  one: {dir: ../one\n", r"yaml:\d+:\d+: "),
+        ("projects: [one]\n", "yaml:1:1: projects must be a map of names"),
+    ],
+)
+def test_a_list_that_is_wrong_is_refused_with_its_line_and_the_one_of_before_goes_on(listed, text, problem):
+    listed.schedule()
+    begun = listing(listed, text)
+    listed.hears(
+        f"projects.yaml: not taken over, the list of before goes on:\n.*{problem}", SOON - (time.monotonic() - begun)
+    )
+    listed.told("one", times=len(listed.notes("one")) + 1)
+    listing(listed, "projects:\n  one: {dir: ../one}\n  two: {dir: ../two}\n")
+    listed.hears("projects.yaml: can be read again")
+    listed.told("two")
+
+
+def test_a_list_that_comes_later_or_goes_is_what_a_start_would_read(listed):
+    os.unlink(listed.directory / "projects.yaml")
+    listed.workflow("wf", EACH, "do: note here b")
+    listed.schedule()
+    listed.told("here")
+    listing(listed, "projects:\n  one: {dir: ../one}\n")
+    listed.hears("default: the project is gone")
+    listed.told("one")
+    os.unlink(listed.directory / "projects.yaml")
+    listed.hears("one: the project is gone")
+    listed.told("here", times=len(listed.notes("here")) + 1)
