@@ -195,11 +195,17 @@ def _variables(expressions: Sequence[Expression], view: Mapping[str, Any]) -> st
     return _json({name: view[name] for name in names if name in view})
 
 
+# QuickJS reads an integer beyond 2^64 a little wrong, in JSON as everywhere, but not if it's written as a double.
+_LONGEST = 19  # digits of an integer
+_LONG = pattern(rf"\d{{{_LONGEST + 1}}}", re.ASCII)
+
+
 def _json(value: Any) -> str:
     try:
-        return json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False)
     except ValueError:  # a number that JSON doesn't know, or an integer of thousands of digits
-        return json.dumps(_without_oddities(value))
+        text = ""
+    return text if text and not _LONG.search(text) else json.dumps(_without_oddities(value))
 
 
 def _without_oddities(value: Any) -> Any:
@@ -209,8 +215,11 @@ def _without_oddities(value: Any) -> Any:
         return [_without_oddities(item) for item in value]
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
-    if isinstance(value, int) and abs(value) >= 1 << 1024:
-        return None
+    if isinstance(value, int) and abs(value) >= 10**_LONGEST:
+        try:
+            return float(value)
+        except OverflowError:
+            return None
     return value
 
 

@@ -77,6 +77,15 @@ def test_numbers_are_printed_as_javascript_prints_them(number: float) -> None:
     assert ours == theirs or (float(ours) == float(theirs) == number and len(ours) < len(theirs))
 
 
+@given(st.integers(10**19, 10**24))
+@settings(max_examples=examples(300), deadline=None)
+def test_integers_beyond_64_bits_are_the_nearest_doubles(number: int) -> None:
+    assert (
+        render("${(v)[0]} ${(v)[1]}", {"v": [number, -number]}, SCOPE)
+        == f"{number_text(number)} {number_text(-number)}"
+    )
+
+
 @given(st.text(alphabet="${}'\"`/\\abc.[]()+ \n", max_size=30))
 @settings(max_examples=examples(300), deadline=None)
 def test_no_text_breaks_the_scanner(text: str) -> None:
