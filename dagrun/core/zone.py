@@ -24,7 +24,7 @@ _NOT_IN_JAVA_PREFIXES = ("posix/", "right/")
 # The table covers these years with a look every fourteen days. What it misses are two changes within a shorter time:
 # between 1946 and 2039 there are none, in all other years the five of Freetown, Tunis, Simferopol, Gaza and Hebron.
 _FIRST = int(datetime(1880, 1, 1, tzinfo=UTC).timestamp())
-_LAST = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp())
+_LAST = int(datetime(2129, 1, 1, tzinfo=UTC).timestamp())
 _STRIDE = 14 * 86400
 _QUARTER = 900  # nearly all transitions fall on a quarter of an hour, which saves half of the search
 
@@ -50,7 +50,7 @@ def zone(name: str) -> tzinfo:
 
 @lru_cache(maxsize=64)
 def transitions(name: str) -> tuple[Transition, ...]:
-    """Every change of the zone's offset from 1880 to 2100 in order; the first row holds for all times before the second.
+    """Every change of the zone's offset from 1880 to 2128 in order; the first row holds for all times before the second.
 
     An abbreviation is the zone's own (`JST`), or the offset (`+09:00`) where the zone has none.
     """

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dagrun.core.javascript import JavaScript
 from dagrun.core.template import render
+from dagrun.core.zone import zone
+from tests.effort import examples
 
 EPOCH = 1_709_253_005  # 2024-03-01T00:30:05Z
 NEW_YORK = "America/New_York"
+ENGINE = JavaScript()
 
 
 @pytest.mark.parametrize("now", [0.0, 2147483.647, 2147483.648, EPOCH + 0.25, 1 << 31, 1 << 32])
 def test_the_clock_is_right_at_any_time(now):
     text = render("${Date.now()} ${moment().valueOf()} ${moment().unix()}", {}, JavaScript().at("UTC", now))
     assert text == f"{int(now * 1000)} {int(now * 1000)} {int(now)}"
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(
+    name=st.sampled_from(["Africa/Casablanca", NEW_YORK, "America/Santiago", "Australia/Lord_Howe", "Europe/London"]),
+    local=st.datetimes(datetime(1900, 1, 1), datetime(2400, 12, 31)).map(lambda time: time.replace(microsecond=0)),
+)
+def test_local_times_are_those_of_the_zone_in_any_year(name, local):
+    time = local.replace(tzinfo=zone(name)).astimezone(UTC)
+    form = "YYYY-MM-DDTHH:mm:ss"
+    text = f"${{moment('{local:%Y-%m-%dT%H:%M:%S}').unix()}} ${{moment.unix({time.timestamp():.0f}).format('{form}')}}"
+    shown = time.astimezone(zone(name)).replace(tzinfo=None)
+    assert render(text, {}, ENGINE.at(name, 0.0)) == f"{time.timestamp():.0f} {shown.isoformat()}"
 
 
 # Source: moment 2.21.0 itself, in this zone.

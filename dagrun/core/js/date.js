@@ -2,15 +2,24 @@
 // everything local is computed here, from the zone's transitions: rows of [first second, offset in seconds, name].
 (function (global) {
   var Native = global.Date, proto = Native.prototype, rows = [[0, 0, 'UTC']], now = 0;
-  var DAY = 86400000, CYCLE = 28 * 365.25 * DAY; // after 28 years the calendar repeats
+  var DAY = 86400000, CYCLE = 146097 * DAY; // after 400 years the calendar repeats
   var utc = {}, parts = ['FullYear', 'Month', 'Date', 'Hours', 'Minutes', 'Seconds', 'Milliseconds', 'Day'];
   parts.forEach(function (part) { utc['get' + part] = proto['getUTC' + part]; utc['set' + part] = proto['setUTC' + part]; });
   var getTime = proto.getTime, setTime = proto.setTime, months = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');
   var days = 'Sun Mon Tue Wed Thu Fri Sat'.split(' ');
-  var LAST = Native.UTC(2100, 0, 1);
+  var LAST = 2128, END = start(LAST + 1); // of the rows
 
+  function start(year) { return Native.UTC(year, 0, 1); }
+
+  // A later year is like the one of the last 28 that has as many days and begins on the same day of the week.
+  function alike(time) {
+    time = END + (time - END) % CYCLE;
+    var year = utc.getFullYear.call(new Native(time)), like = LAST;
+    while ((start(year) - start(like)) % (7 * DAY) || (start(year + 1) - start(like + 1)) % (7 * DAY)) like--;
+    return time - start(year) + start(like);
+  }
   function row(time) {
-    if (time >= LAST) time -= Math.ceil((time - LAST + 1) / CYCLE) * CYCLE;
+    if (time >= END) time = alike(time);
     var low = 0, high = rows.length;
     while (high - low > 1) {
       var middle = (low + high) >> 1;
