@@ -51,6 +51,32 @@ def quoted(text: str) -> str:
     return Template(text) if "$" in text else text
 
 
+# JSON escapes a character beyond the first 65,536 as a pair of UTF-16, "\ud83d\ude00", which libyaml refuses. It sees
+# "\U0001f600\0" instead: the same length, so that whatever stands behind keeps its place.
+_ESCAPE = pattern(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+_HIDDEN = pattern(r"\\U[0-9a-f]{8}\\0")
+_READ = pattern("([\U00010000-\U0010ffff])\0")
+
+
+def hide_pairs(text: str) -> str:
+    """The text of a file with its escaped pairs as libyaml can read them."""
+    return _ESCAPE.sub(_hidden, text) if "\\u" in text else text
+
+
+def _hidden(escape: re.Match[str]) -> str:
+    if not escape[1]:
+        return escape[0]
+    return f"\\U{0x10000 + (int(escape[1], 16) - 0xD800 << 10) + int(escape[2], 16) - 0xDC00:08x}\\0"
+
+
+def show_pairs(value: str, style: str | None, source: str) -> str:
+    """What the source of a scalar means, from what libyaml made of it with hidden pairs."""
+    pairs = iter([escape[0] for escape in _ESCAPE.finditer(source) if escape[1]])
+    if style != '"':
+        return _HIDDEN.sub(lambda hidden: next(pairs, hidden[0]), value)
+    return _READ.sub(r"\1", value) if next(pairs, "") else value
+
+
 def tagged(name: str, text: str) -> Any:
     """The value of a scalar with a core tag, `int` for `!!int`. Raises ValueError if it doesn't fit."""
     if name not in _TAGS:

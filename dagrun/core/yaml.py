@@ -174,6 +174,7 @@ class _File:
         self.stack: list[_Frame] = []
         # libyaml knows the escape, SnakeYAML doesn't (L12). Most files have it nowhere.
         self.may_escape_slashes = "\\/" in self.text
+        self.readable = scalars.hide_pairs(self.text)
 
     def read_map(self) -> Map:
         self.load.characters += len(self.text)
@@ -202,7 +203,7 @@ class _File:
             events.DocumentStartEvent: self.document,
         }
         try:
-            parser = Parser(self.text)
+            parser = Parser(self.readable)
             while event := parser.get_event():
                 if handle := handlers.get(type(event)):
                     handle(event)
@@ -217,6 +218,9 @@ class _File:
 
     def scalar(self, event: Any) -> None:
         self.nodes += 1
+        if self.readable is not self.text:
+            source = self.text[event.start_mark.index : event.end_mark.index]
+            event.value = scalars.show_pairs(event.value, event.style, source)
         if self.top.key is None and self.top.is_map and self.is_special_key(event):
             return
         value = self.value(event)

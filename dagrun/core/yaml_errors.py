@@ -53,6 +53,11 @@ _EXPLANATIONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "an unknown escape in double quotes",
         r"Write \\ for a backslash, or use single quotes.",
     ),
+    (
+        ("character escape code",),
+        "an escape in double quotes that is no character",
+        r"Write both halves of a pair, such as \ud83d\ude00, or the character itself.",
+    ),
     (("quoted scalar", "end of stream"), "a quote opens here and is never closed", "Close it."),
     (("scanning an alias",), "a text can't start with *, which refers to an anchor", _QUOTE),
     (("scanning an anchor",), "a text can't start with &, which makes an anchor", _QUOTE),

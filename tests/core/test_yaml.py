@@ -247,6 +247,7 @@ PROBLEMS = [  # text, kind, line, column, what message and hint say
     ("a: & b\n", "yaml_syntax", 1, 5, "start with &", "quotes"),
     ("x: 1\na: 'b\nc: 1\n", "yaml_syntax", 2, 4, "never closed", "Close"),
     ('a: "\\d"\n', "yaml_syntax", 1, 5, "escape", "single quotes"),
+    ('a: "\\ud83d"\n', "yaml_syntax", 1, 7, "no character", "both halves"),
     ('a: "\\/"\n', "yaml_syntax", 1, 4, "escape", "without the backslash"),
     ("a: 'it's'\n", "yaml_syntax", 1, 8, "begins in line 1", "quote"),
     ("a:\n  - 1\n b: 2\n", "yaml_syntax", 3, 2, "begins in line 1", "column"),
@@ -291,6 +292,24 @@ def test_an_error_names_place_and_remedy(text: str, kind: str, line: int, column
 
 def test_an_escaped_backslash_before_a_slash_is_no_escape() -> None:
     assert load("a: \"\\\\/\"\nb: '\\/'\nc: \\/\n") == {"a": "\\/", "b": "\\/", "c": "\\/"}
+
+
+def test_an_escaped_pair_of_utf_16_is_one_character() -> None:
+    text = r'{"\ud83d\ude00": "a\uD83D\uDE00\ud83d\ude00\0", "b": {"c": 1}, "d": "\U0001f600\0"}'
+    loaded = load(text)
+    assert loaded == {"😀": "a😀😀\0", "b": {"c": 1}, "d": "😀\0"}
+    assert loaded.places["b"] == ("f.dig", 1, text.index('"b"') + 1)
+
+
+def test_what_only_looks_like_a_pair_stays_as_it_is() -> None:
+    text = "a: '\\uD83D\\ude00 \\U0001f600\\0'\nb: \\ud83d\\uDE00\nc: |\n  \\ud83D\\ude00\nd: \"\\\\ud83d\\\\ude00\"\n"
+    pair = "\\ud83d\\ude00"
+    assert load(text) == {
+        "a": "\\uD83D\\ude00 \\U0001f600\\0",
+        "b": "\\ud83d\\uDE00",
+        "c": "\\ud83D\\ude00\n",
+        "d": pair,
+    }
 
 
 def test_a_circle_of_includes_is_named_file_by_file() -> None:
@@ -380,10 +399,10 @@ TREES = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(NAME
 
 
 @calm
-@given(st.dictionaries(NAMES, TREES))
-def test_json_is_a_workflow_file(tree: dict[str, Any]) -> None:
+@given(st.dictionaries(NAMES, TREES), st.booleans())
+def test_json_is_a_workflow_file(tree: dict[str, Any], ensure_ascii: bool) -> None:
     try:
-        assert java(load(json.dumps(tree, ensure_ascii=False))) == java(tree)
+        assert java(load(json.dumps(tree, ensure_ascii=ensure_ascii))) == java(tree)
     except WorkflowError as error:  # characters that YAML has not
         assert "control character" in error.message
 
