@@ -144,7 +144,7 @@
       return match;
     }
     var clocked = /(?:^|[\sT])(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?/i.exec(rest), match;
-    if (clocked && (match = zoned.exec(rest)) && match.index >= clocked.index) {
+    if ((match = zoned.exec(rest)) && (clocked ? match.index >= clocked.index : !match[1])) { // 02-29-2024 ends in no zone
       zone = match[1] || (match[2] ? 'Z' : US_ZONES[match[3].toLowerCase()]);
       rest = rest.slice(0, match.index + (/\d/.test(match[0][0]) ? 1 : 0));
     }
