@@ -60,6 +60,18 @@ AS_IN_2_21 = {
     "moment('2024-02-29').year(2023).format('YYYY-MM-DD')": "2023-02-28",
     "moment('2024-02-29').set('year', 2028).format('YYYY-MM-DD')": "2028-02-29",
     "moment('2024-02-29T01:30:45.123').format('SSSS')": "1230",
+    "moment('2024-02-29T12:34:56+09').format()": "2024-02-28T22:34:56-05:00",
+    "moment.parseZone('2024-02-29T12:34:56').format()": "2024-02-29T12:34:56Z",
+    "moment.parseZone('2024-02-29T12:34:56+09:00').add(1, 'month').format()": "2024-03-29T12:34:56+09:00",
+    "moment.utc('Thu, 29 Feb 2024 12:34:56 +0900').format()": "2024-02-29T03:34:56Z",
+    "moment('Fri, 29 Feb 2024 12:34:56 GMT').isValid()": "false",
+    "moment('2024-01-01').isoWeekYear(2026).format('YYYY-MM-DD')": "2025-12-29",
+    "moment('2024-01-01').weekYear(2023).format('YYYY-MM-DD')": "2023-01-02",
+    "moment.duration(45, 'days').days()": "14",
+    "moment.duration({months: 1, days: -1}).days()": "30",
+    "moment('2024-02-29').add('02:30').format()": "2024-02-29T00:00:00-05:00",
+    "moment.duration(NaN).isValid()": "false",
+    "moment('2024-02-29').month('3').format('YYYY-MM-DD')": "2024-04-29",
 }
 
 

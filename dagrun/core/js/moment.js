@@ -1,8 +1,8 @@
 // What moment 2.21.0 has and the packaged 2.8.4 lacks (spec/language T14): projects are written for 2.21.0.
 (function (moment) {
   var fn = moment.fn, duration = moment.duration.fn, old = {}, localeData = Object.getPrototypeOf(moment.localeData());
-  ['add', 'subtract', 'format', 'startOf', 'endOf', 'set', 'get', 'isoWeekday', 'year', 'clone', 'utc', 'local', 'calendar', 'locale'].forEach(
-    function (name) { old[name] = fn[name]; });
+  ['add', 'subtract', 'format', 'startOf', 'endOf', 'set', 'get', 'isoWeekday', 'year', 'clone', 'utc', 'local', 'calendar', 'locale',
+    'month', 'weekYear', 'isoWeekYear'].forEach(function (name) { old[name] = fn[name]; });
 
   function define(target, methods) {
     Object.keys(methods).forEach(function (name) { target[name] = methods[name]; });
@@ -36,6 +36,8 @@
   moment.now = function () { return Date.now(); };
   moment.locales = function () { return ['en']; };
   moment.prototype = fn;
+  localeData.firstDayOfWeek = function () { return this._week.dow; };
+  localeData.firstDayOfYear = function () { return this._week.doy; };
   moment.relativeTimeRounding = function (rounding) { return rounding === undefined ? Math.round : false; };
   moment.calendarFormat = function (from, now) {
     var days = from.diff(now, 'days', true);
@@ -79,10 +81,20 @@
     if (/^[+-]\d\d$/.test(rest)) rest += ':00';
     return [date[0] + (time ? 'T' + time[0].replace(',', '.') : '') + rest, date[1] + (time ? '[T]' + time[1] : '') + (rest ? 'Z' : '')];
   }
+  // Of a zone, 2.8.4 reads hours with minutes only.
+  localeData.preparse = function (text) { return text.replace(/^(\d{4}-\d\d-\d\d[T ]\d\d(?::\d\d(?::\d\d(?:[.,]\d+)?)?)?[+-]\d\d)$/, '$1:00'); };
+
+  var mail = /^(?:([A-Z][a-z]{2}),?\s)?\d{1,2}\s[A-Z][a-z]{2}\s\d{2,4}\s\d\d:\d\d(?::\d\d)?\s(?:UT|GMT|[ECMP][SD]T|[Zz]|[+-]\d{4})$/;
+  function fromMail(config, text, weekday) { // invalid if it names another day of the week
+    var time = Date.parse(text), wall = Date.parse(text.replace(/\S+$/, 'UTC'));
+    config._d = new Date(weekday && 'SunMonTueWedThuFriSat'.indexOf(weekday) / 3 !== new Date(wall).getUTCDay() ? NaN : time);
+    config._tzm = (time - wall) / 60000; // west of UTC
+  }
   var otherwise = moment.createFromInputFallback;
   moment.createFromInputFallback = function (config) {
-    var found = typeof config._i === 'string' ? iso(config._i.trim()) : null;
-    if (!found) return otherwise(config);
+    var text = typeof config._i === 'string' ? config._i.trim() : '', found = mail.exec(text);
+    if (found) return fromMail(config, text, found[1]);
+    if (!(found = iso(text))) return otherwise(config);
     var read = config._useUTC ? moment.utc(found[0], found[1]) : moment(found[0], found[1]);
     config._d = new Date(read.isValid() ? +read : NaN);
   };
@@ -100,12 +112,16 @@
     utcOffset: function (input, keepLocalTime) {
       if (!this.isValid()) return input === undefined || input === null ? NaN : this;
       if (input === undefined || input === null) return -this.zone() || 0;
-      if (typeof input === 'string' && (input = minutesOf(input)) === null) return this;
+      if (typeof input === 'string' && (input = minutesOf(input.replace(/^[+-]\d\d$/, '$&00'))) === null) return this;
       if (Math.abs(input) < 16) input *= 60;
       var before = this.utcOffset();
       this.zone(-input);
       if (keepLocalTime && before !== input) this._d = new Date(+this._d - (input - before) * 60000);
       return this;
+    },
+    parseZone: function () {
+      var minutes = this._tzm !== undefined ? -this._tzm : typeof this._i === 'string' ? minutesOf(this._i) : undefined;
+      return minutes === undefined ? this : minutes === null ? this.utcOffset(0, true) : this.utcOffset(minutes);
     },
     isLocal: function () { return this.isValid() ? !this._isUTC : false; },
     isUtcOffset: function () { return this.isValid() ? this._isUTC === true : false; },
@@ -129,9 +145,8 @@
   }
   function shift(name) {
     return function (amount, unit) {
-      if (unit !== undefined && unit !== null && isNaN(+unit)) amount = +amount; // 2.8.4 wants a number here
-      else if (unit !== undefined && unit !== null) { var swapped = amount; amount = +unit; unit = swapped; }
-      if (amount === undefined && unit === undefined) return this;
+      if (unit !== undefined && unit !== null && !isNaN(+unit)) { var swapped = amount; amount = unit; unit = swapped; }
+      if (typeof amount === 'string') amount = +amount; // so no `02:30` here
       var step = moment.duration(amount, unit);
       old[name].call(this, part('_months', rounded(step._months))); // in this order, whatever 2.8.4 does
       old[name].call(this, part('_days', rounded(step._days)));
@@ -298,11 +313,53 @@
     return old.year.call(this, input);
   };
 
+  fn.month = fn.months = function (input) { return old.month.call(this, /^\d+$/.test(input) ? +input : input); };
+  function weekYear(name, unit, weeks, january) { // the same day of the same week, or of the year's last
+    fn[name] = function (input) {
+      if (input === undefined || input === null || !this.isValid()) return old[name].apply(this, arguments);
+      var first = moment.utc([+input, 0, january]).startOf(unit), week = Math.min(this[unit](), moment.utc([+input])[weeks]());
+      var target = first.add((week - 1) * 7 + this.diff(this.clone().startOf(unit), 'days'), 'days');
+      return this.year(target.year()).month(target.month()).date(target.date());
+    };
+  }
+  weekYear('weekYear', 'week', 'weeksInYear', 1);
+  weekYear('isoWeekYear', 'isoWeek', 'isoWeeksInYear', 4);
+
   // Durations.
 
+  var make = moment.duration;
+  moment.duration = function (input, unit) {
+    var made = make(input === null ? undefined : input, unit);
+    if (input !== input) made._milliseconds = NaN; // which makes it invalid
+    return made;
+  };
+  moment.duration.fn = duration;
+  ['years', 'months', 'days', 'hours', 'minutes', 'seconds', 'milliseconds'].forEach(function (name) {
+    duration[name] = function () { return this.isValid() ? this._data[name] : NaN; };
+  });
+  function up(number) { return number < 0 ? Math.floor(number) : Math.ceil(number); }
   define(duration, {
     isValid: function () { return !isNaN(this._milliseconds) && !isNaN(this._days) && !isNaN(this._months); },
     clone: function () { return moment.duration(this); },
+    _bubble: function () { // a mix of signs becomes milliseconds first
+      var rest = this._milliseconds, days = this._days, count = this._months, data = this._data;
+      if (Math.min(rest, days, count) < 0 && Math.max(rest, days, count) > 0) {
+        rest += up(count * 146097 / 4800 + days) * 864e5;
+        days = count = 0;
+      }
+      data.milliseconds = rest % 1000;
+      data.seconds = truncated(rest / 1000) % 60;
+      data.minutes = truncated(rest / 6e4) % 60;
+      data.hours = truncated(rest / 36e5) % 24;
+      days += truncated(rest / 864e5);
+      var full = truncated(days * 4800 / 146097);
+      count += full;
+      data.days = days - up(full * 146097 / 4800);
+      data.months = count % 12;
+      data.years = truncated(count / 12);
+      return this;
+    },
+    weeks: function () { return this.isValid() ? truncated(this.days() / 7) : NaN; },
     get: function (unit) { return this.isValid() ? this[units(unit) + 's']() : NaN; },
     valueOf: function () {
       return this.isValid() ? this._milliseconds + this._days * 864e5 + this._months % 12 * 2592e6 + truncated(this._months / 12) * 31536e6 : NaN;
@@ -311,9 +368,9 @@
     as: function (unit) {
       if (!this.isValid()) return NaN;
       unit = units(unit);
-      if (unit === 'month' || unit === 'year' || unit === 'quarter') {
+      if (unit === 'month' || unit === 'year') {
         var count = this._months + (this._days + this._milliseconds / 864e5) * 4800 / 146097;
-        return unit === 'month' ? count : unit === 'quarter' ? count / 3 : count / 12;
+        return unit === 'month' ? count : count / 12;
       }
       var days = this._days + Math.round(this._months * 146097 / 4800), rest = this._milliseconds;
       switch (unit) {
@@ -344,7 +401,7 @@
     toJSON: function () { return this.toISOString(); },
     toIsoString: function () { return this.toISOString(); }
   });
-  'Milliseconds Seconds Minutes Hours Days Weeks Months Quarters Years'.split(' ').forEach(function (name) {
+  'Milliseconds Seconds Minutes Hours Days Weeks Months Years'.split(' ').forEach(function (name) {
     duration['as' + name] = function () { return this.as(name.toLowerCase()); };
   });
 })
