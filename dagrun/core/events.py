@@ -66,11 +66,15 @@ class Claimed(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A worker reports how the operator of the claim `lease` ended."""
+    """A worker reports how the operator of the claim `lease` ended, and how long `ago`: nobody may have been there to tell.
+
+    It isn't a time, since the worker's clock and the store's may differ.
+    """
 
     task: int
     lease: str
     outcome: Outcome
+    ago: int = 0  # microseconds
 
 
 class OutOfTime(NamedTuple):

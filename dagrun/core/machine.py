@@ -90,10 +90,11 @@ class Machine:
 
     def apply(self, event: Event) -> None:
         match event:
-            case Finished(index, lease, outcome):
-                task = self.claimed(index, lease)
-                if task:
+            case Finished(index, lease, outcome, ago):
+                if task := self.claimed(index, lease):
                     self.finished(task, outcome)
+                    if task.finished_at is not None:  # the try's end is the task's; all else happens now
+                        task.finished_at = max(task.started_at or 0, self.now - ago)
             case Claimed(index, lease):
                 self.claim(self.tasks[index], lease)
             case OutOfTime(index, lease):
@@ -101,8 +102,7 @@ class Machine:
                 if task and task.state == RUNNING:
                     self.move(task, STOPPING, OUT_OF_TIME)
             case LeaseLost(index, lease):
-                task = self.claimed(index, lease)
-                if task:
+                if task := self.claimed(index, lease):
                     self.finished(task, Failure(LOST, platform=True))
             case Woken(index):
                 task = self.tasks[index]

@@ -29,6 +29,8 @@ BELOW = "children"  # a group, or an operator whose generated tasks are at work
 KINDS = {READY: QUEUED, WAITING: WAITS, RUNNING: RUNS, STOPPING: RUNS, PLANNED: BELOW, FAILING: BELOW}
 ITS_OWN = frozenset({QUEUED, WAITS, RUNS})
 
+TELLING = 1_000_000  # longer than an engine takes to tell an end in a turn: none was there then
+
 USUAL_MOST = 20  # so many attempts make the usual duration
 USUAL_LEAST = 5  # and from fewer nothing can be said
 
@@ -171,7 +173,14 @@ def with_records(runs: Iterable[_Run], records: Sequence[Tried]) -> Iterator[Bar
             named[ended.pop(0)] = record
     for place, run in enumerate(runs):
         found = named.get(place)
-        yield run.bar._replace(number=found.try_number, outcome=found.outcome) if found else run.bar
+        yield told(run.bar, found) if found else run.bar
+
+
+def told(bar: Bar, record: Tried) -> Bar:
+    """The bar of that try, which may have ended long before the move."""
+    end = bar.start + max(0, record.finished_at - record.started_at)
+    shown = end if bar.end - end > TELLING else bar.end
+    return bar._replace(end=shown, number=record.try_number, outcome=record.outcome)
 
 
 def overlap(bar: Bar, record: Tried) -> int:

@@ -61,6 +61,8 @@ class Transfers:
 
     def begin(self, held: Try, work: Callable[[Stopped], Any], then: Callable[[Any], None]) -> None:
         held.transfer = Transfer(work, then)
+        if held.exit is not None:
+            held.exit = held.exit._replace(at=None)  # the try goes on, and ends with its files
         self.worker.poller.add(held.transfer.fd, held)
         self.worker.begin(held)
 

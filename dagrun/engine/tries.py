@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dagrun.core.events import CallAgain, Event, Failure, Outcome
+from dagrun.core.events import CallAgain, Event, Failure, Finished, Outcome
 from dagrun.core.tree import Task
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.launch import Prepared
@@ -58,6 +58,11 @@ class Try:
         """It has a command, or files on their way."""
         return self.handle is not None or self.transfer is not None
 
+    def ended_at(self, now: int) -> int:
+        """When its command ended, if somebody saw that before `now`; the clock may have been set since."""
+        at = self.exit.at if self.exit else None
+        return now if at is None else min(now, max(at, self.started_at))
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Report:
@@ -94,8 +99,15 @@ def masked(mask: Callable[[str], str], value: Any) -> Any:
     return value
 
 
-def record(held: Try, outcome: Outcome, now: int, log: str | None) -> TryRow | None:
-    """The history of a try that has ended. Polls of waiting operators leave none."""
+def report(held: Try, outcome: Outcome, now: int, log: str | None) -> Report:
+    """A try has ended, perhaps while nobody was there to tell it."""
+    at = held.ended_at(now)
+    event = Finished(held.index, held.lease, outcome, now - at)
+    return Report(held.attempt, event, record(held, outcome, at, log), held.prepared)
+
+
+def record(held: Try, outcome: Outcome, at: int, log: str | None) -> TryRow | None:
+    """The history of a try that ended at that time. Polls of waiting operators leave none."""
     if isinstance(outcome, CallAgain):
         return None
     error = None
@@ -112,7 +124,7 @@ def record(held: Try, outcome: Outcome, now: int, log: str | None) -> TryRow | N
         held.index,
         held.number,
         held.started_at,
-        now,
+        at,
         word,
         ended.exit_code if ended else None,
         error,

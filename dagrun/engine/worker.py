@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dagrun.core.events import CallAgain, Failure, Finished, Outcome, OutOfTime, Success, Woken
+from dagrun.core.events import CallAgain, Failure, Outcome, OutOfTime, Success, Woken
 from dagrun.core.javascript import JavaScript
 from dagrun.core.state import STOPPING
 from dagrun.core.tree import Task
@@ -31,7 +31,7 @@ from dagrun.engine.observer import Observer
 from dagrun.engine.pauses import Pauses
 from dagrun.engine.poller import Poller
 from dagrun.engine.transfers import Transfers
-from dagrun.engine.tries import Report, Try, machine_clock, record, try_log, without_secrets
+from dagrun.engine.tries import Report, Try, machine_clock, report, try_log, without_secrets
 from dagrun.engine.turn import TURNS_AT_ONCE, Asked, Turn, take_turns
 from dagrun.errors import LimitExceeded, TaskFailed
 from dagrun.logs.files import log_path
@@ -436,8 +436,8 @@ class Worker:
         if held.call and held.call.waits_for is not None:
             held.attempt.waits_for[held.index] = held.call.waits_for
             self.waiting.setdefault(held.call.waits_for, []).append((held.attempt.id, held.index))
-        row = record(held, outcome, self.now(), self.launcher.relative(held.log) if held.wrote else None)
-        self.reports.append(Report(held.attempt, Finished(held.index, held.lease, outcome), row, held.prepared))
+        log = self.launcher.relative(held.log) if held.wrote else None
+        self.reports.append(report(held, outcome, self.now(), log))
 
     def clean_up(self, held: Try, task: Task, *, failed: bool) -> None:
         if held.wrote:

@@ -251,7 +251,8 @@ class Keeper:
         if found is None:
             return
         self.selector.unregister(kept.fd)
-        end = {"try": kept.name, "pid": kept.handle["pid"], "exit": found}
+        at = time.time_ns() // 1000  # who reads it may do so much later
+        end = {"try": kept.name, "pid": kept.handle["pid"], "exit": found._replace(at=at)}
         self.write(kept.name, end)
         del self.running[kept.name]
         self.stopped.pop(kept.name, None)

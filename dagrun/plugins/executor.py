@@ -42,6 +42,7 @@ class Exit(NamedTuple):
     peak_memory: int | None = None
     cpu_seconds: float | None = None
     oom: bool = False  # it was ended because it wanted more memory than it was allowed
+    at: int | None = None  # when, microseconds since 1970 UTC; None: just now, when `poll` tells it
 
 
 class Executor(Protocol):

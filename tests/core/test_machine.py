@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagrun.core.events import CallAgain, Canceled, Failure, LeaseLost, OutOfTime, Overdue, Success, Woken
+from dagrun.core.events import CallAgain, Canceled, Failure, Finished, LeaseLost, OutOfTime, Overdue, Success, Woken
 from dagrun.core.retry import Retry
 from dagrun.core.state import TRANSITIONS
 from tests.core.simulate import ERROR, Simulation, by_definition, text_of, tree_of
@@ -118,6 +118,22 @@ def test_tasks_run_in_the_order_of_the_file_and_a_failure_stops_what_comes_after
 def test_parallel_branches_go_on_when_one_fails():
     run = ran({"_parallel": True, "+a": FAILS, "+g": {"+b": OK, "+c": OK}})
     assert run.states()["+w+g+c"] == "success"
+
+
+def test_a_task_ended_when_its_try_did_and_its_group_when_that_was_told():
+    run = working({"+a": OK})
+    run.now = 100 * SECOND
+    (task,) = run.at_work()
+    run.send(Finished(task.index, task.lease or "", Success(), 90 * SECOND))
+    assert (task.finished_at, run.tree.root.finished_at) == (10 * SECOND, 100 * SECOND)
+
+
+def test_a_pause_before_the_next_try_counts_from_when_the_end_was_told():
+    run = working({"+a": OK})
+    run.now = 100 * SECOND
+    (task,) = run.at_work()
+    run.send(Finished(task.index, task.lease or "", Failure(ERROR, retry=Retry(1, 5)), 90 * SECOND))
+    assert (task.finished_at, task.due_at) == (None, 105 * SECOND)
 
 
 def test_fail_fast_ends_the_others():

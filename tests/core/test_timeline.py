@@ -152,6 +152,14 @@ def test_a_try_whose_worker_was_lost_has_no_record_and_takes_none_of_another():
     assert [(bar.number, bar.outcome) for bar in runs] == [(1, None), (2, "success")]
 
 
+def test_a_try_that_ended_while_no_engine_was_there_to_tell_has_its_own_length():
+    recorded = begun({"+a": OK})
+    end(recorded.after(5), "+a", failed(1, 2))
+    (lost,) = recorded.tries
+    recorded.tries = [lost._replace(finished_at=1 * SECOND)]
+    assert recorded.after(1).bars("+a") == [(RUNS, 0, 1), (WAITS, 5, 6)]
+
+
 def test_a_task_that_is_told_to_end_runs_until_it_has_ended():
     recorded = begun({"+a": OK})
     recorded.after(1).send(Canceled())

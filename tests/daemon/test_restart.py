@@ -86,6 +86,38 @@ def test_how_a_task_ended_while_no_daemon_ran_is_known(site, how, grace, end, st
     site.until(lambda: site.leftovers() == [])
 
 
+def ended_meanwhile(site: Site) -> int:
+    """Task a of the first attempt has ended, which only its keeper knows; the time when the daemon comes back."""
+    leave(site, "kill -9")
+    (site.place / "a.open").touch()
+    site.told("end", "a")
+    site.until(lambda: any(name.startswith("ends/") for name in site.leftovers()))
+    restarted = now(site)
+    site.schedule()
+    return restarted
+
+
+def test_a_task_that_ended_while_no_daemon_ran_has_the_time_of_its_end_and_not_of_the_restart(site):
+    one_attempt(site, "do: gate a")
+    restarted = ended_meanwhile(site)
+    attempt = site.ended(1)[0].attempt
+    with site.store.reading() as tx:
+        root, task = tx.load_tasks(attempt.id)
+        (ran,) = tx.load_tries(attempt.id)
+        moves = [move.at for move in tx.load_moves(attempt.id) if move.after == "success"]
+    assert ran.started_at < ran.finished_at <= restarted, "the keeper has seen it"
+    assert task.started_at < task.finished_at <= restarted
+    assert all(at > restarted for at in (*moves, root.finished_at, attempt.finished_at)), "the engine has learned of it"
+
+
+def test_a_task_that_hands_files_on_ends_with_them(site):
+    one_attempt(site, "do: gate a; echo x >f\n_outputs: [f]")
+    restarted = ended_meanwhile(site)
+    assert first(site)[0] == "success"
+    with site.store.reading() as tx:
+        assert tx.load_tries(1)[0].finished_at > restarted
+
+
 def test_what_a_task_stored_while_no_daemon_ran_is_seen_by_the_next_one(site):
     (site.directory / "tasks.py").write_text(
         "import os, time\n"
