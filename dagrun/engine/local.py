@@ -154,8 +154,7 @@ class Local:
 
     def poll(self) -> float:
         """One pass; the seconds until the next one."""
-        self.ring()
-        seconds = self.worker.poll()
+        seconds = self.worker.poll(self.ring)
         self.let_go()
         return min(self.until_alarm(seconds), self.observer.tick())
 
@@ -184,16 +183,23 @@ class Local:
                 owned.release()
 
     def ring(self) -> None:
-        """Agreements on time (`sla`) that are overdue (spec/language 8)."""
+        """Agreements on time (`sla`) that are overdue (spec/language 8). What has ended is recorded first: it is not late.
+
+        They come before the ends of what has started since.
+        """
         now = self.worker.now()
+        if self.alarms and self.alarms[0][0] <= now:
+            self.worker.report()
+        rung: list[Report] = []
         while self.alarms and self.alarms[0][0] <= now:
             _, attempt_id, alarm = heappop(self.alarms)
             if attempt_id in self.worker.attempts:
                 attempt = self.worker.attempts[attempt_id]
-                self.worker.reports.append(Report(attempt, alarm.event()))
+                rung.append(Report(attempt, alarm.event()))
                 if alarm.kill:
-                    self.worker.reports.append(Report(attempt, Canceled("it was not done in time (sla: kill)")))
+                    rung.append(Report(attempt, Canceled("it was not done in time (sla: kill)")))
                 self.observer.warned(f"attempt {attempt_id} of {attempt.session.workflow} is not done in time (sla)")
+        self.worker.reports[:0] = rung
 
     def until_alarm(self, seconds: float) -> float:
         if not self.alarms:

@@ -95,6 +95,7 @@ def resume(worker: Worker, attempt: Attempt, task: Task, started_at: int, known:
         worker.ended(held, calls.failure(held.task, problem, held.call.retry))
         return
     worker.at_work(held, handle)
+    worker.look_at(held)  # it may have ended long ago
 
 
 def end_unknown(worker: Worker, name: str) -> None:

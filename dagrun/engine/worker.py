@@ -99,13 +99,14 @@ class Worker:
         self.attempts[attempt.id] = attempt
         self.wanted.add(attempt.id)
 
-    def poll(self) -> float:
-        """One pass. Returns the seconds after which the next one is due, if nothing ends before.
+    def poll(self, ring: Callable[[], None] = lambda: None) -> float:
+        """One pass. Returns the seconds after which the next one is due, if nothing ends before. `ring` looks at alarms.
 
         When it raises, this worker can't go on; nothing that it had started is alive, unless it is to outlive us.
         """
         try:
             self.collect()
+            ring()
             self.look_at_clock()
             self.look_around()
             while self.feed() or self.reports or self.wanted:
@@ -165,8 +166,7 @@ class Worker:
         if self.launcher.executor.tick(now) is not None:
             for held in [held for held in self.tries.values() if held.stopped]:
                 self.look_at(held)
-        wall = self.now()
-        while self.dues and self.dues[0][0] <= wall:
+        while self.dues and self.dues[0][0] <= self.now():
             self.wanted.add(heappop(self.dues)[1])
 
     def look_around(self) -> None:

@@ -161,8 +161,7 @@ class JumpingLocal(Local):
 
     def run(self) -> None:
         while self.worker.attempts:
-            self.ring()
-            seconds = self.worker.poll()
+            seconds = self.worker.poll(self.ring)
             self.let_go()
             if not self.worker.attempts:
                 break

@@ -1,0 +1,53 @@
+"""When alarms (`sla`) ring, and when they don't (features F35, F36)."""
+
+from __future__ import annotations
+
+import select
+
+import pytest
+
+from dagrun.core.session import SECOND
+from dagrun.engine.local import RUN_TIME
+from dagrun.engine.submit import Submission
+from tests.conformance.test_schedule_scenarios import Site, at
+
+NOON = "2026-01-01T12:00:00Z"
+HOUR = 3600 * SECOND
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    yield site
+    site.local.worker.end_all()
+    site.store.close()
+
+
+def started(site: Site, text: str, **options: int) -> None:
+    site.push({"workflows": {"w": text}, "at": NOON})
+    revision = site.catalog.revision(site.project_id)
+    workflow = revision.workflow("w")
+    site.local.submit(Submission(workflow, site.project_id, revision.row, at(NOON), options=options), revision)
+
+
+def became(site: Site) -> str:
+    """The state of the newest attempt."""
+    site.settle({})
+    with site.store.reading() as tx:
+        return tx.list_attempts(limit=1)[0].attempt.state
+
+
+def test_what_had_ended_before_anybody_looked_is_not_late(site):
+    """The machine slept, or the daemon was dead."""
+    started(site, "sla: {within: 1h, fail: true}\n+a:\n  sh>: sleep 1\n")
+    site.work()
+    (held,) = site.local.worker.tries.values()
+    site.gate.touch()
+    select.select([held.fd], [], [])
+    site.ahead = 2 * HOUR
+    assert became(site) == "success"
+
+
+def test_an_attempt_that_begins_after_the_time_is_late_however_short_it_is(site):
+    started(site, "sla: {within: 1h, fail: true}\n+a:\n  echo>: x\n", **{RUN_TIME: at(NOON)})
+    assert became(site) == "group_error"
