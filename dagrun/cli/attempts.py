@@ -50,7 +50,7 @@ def cells(opened: Opened, one: AttemptSummary) -> tuple[str, ...]:
         f"#{row.number}",
         attempt_word(row, alive=alive),
         short(row.created_at),
-        duration(row.finished_at - row.created_at) if row.finished_at is not None else "",
+        duration(one.length) if one.length is not None else "",
         one.revision[:12],
         str(row.resumed_from or ""),
     )

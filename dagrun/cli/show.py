@@ -91,7 +91,7 @@ class Shown:
 
     def facts(self) -> list[tuple[str, str]]:
         row = self.summary.attempt
-        end = row.finished_at
+        after = f", after {duration(self.summary.length)}" if self.summary.length is not None else ""
         params = json.loads(row.params)
         error = json.loads(row.error)["message"] if row.error else ""
         number = f"{row.id}, #{row.number} of its session"
@@ -102,7 +102,7 @@ class Shown:
             ("state", self.state()),
             ("error", error),
             ("started", short(row.created_at)),
-            ("ended", f"{short(end)}, after {duration(end - row.created_at)}" if end is not None else ""),
+            ("ended", f"{short(row.finished_at)}{after}"),
             ("run by", f"{describe(row)}{', a daemon' if is_of_daemon(row) else ''}"),
             ("retries", f"attempt {row.resumed_from}" if row.resumed_from is not None else ""),
             ("params", json.dumps(params, ensure_ascii=False) if params else ""),

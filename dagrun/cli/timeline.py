@@ -19,11 +19,11 @@ from dagrun.cli.opened import Opened, find_attempt, json_option, open_here, prin
 from dagrun.cli.tasks import own_name
 from dagrun.cli.times import duration
 from dagrun.cli.words import attempt_word, task_word
-from dagrun.core.state import SUCCESS
-from dagrun.core.timeline import BELOW, QUEUED, RUNS, USUAL_MOST, WAITS, Bar, Span, Timeline, timeline, usual
+from dagrun.core.timeline import BELOW, QUEUED, RUNS, WAITS, Bar, Span, Timeline, timeline
 from dagrun.engine.owners import is_alive
 from dagrun.engine.rows import load_tree
-from dagrun.store.base import AttemptRow, AttemptSummary, TaskRow, Tx
+from dagrun.engine.usual import usual_length
+from dagrun.store.base import AttemptSummary, TaskRow
 
 SIGNS = {BELOW: "─", QUEUED: "░", WAITS: "·", RUNS: "█"}  # those behind hide those before them
 PLAIN_SIGNS = {BELOW: "-", QUEUED: ":", WAITS: ".", RUNS: "#"}  # where the output's encoding has no others
@@ -75,29 +75,15 @@ def read_history(opened: Opened, attempt: str) -> History:
         (summary,) = tx.list_attempts(before_id=row.id + 1, limit=1)
         revision = revision_of(opened, tx.get_revision(row.revision_id), row)
         rows, moves, tries = tx.load_tasks(row.id), tx.load_moves(row.id), tx.load_tries(row.id)
-        known = usual(durations_before(tx, summary))
+        known = usual_length(tx, summary)
         now = tx.now
+    start = summary.started_at if summary.started_at is not None else row.created_at
     alive = row.finished_at is not None or is_alive(opened.state_dir, row)
     if not alive:
-        now = moves[-1].at if moves else row.created_at
+        now = moves[-1].at if moves else start
     tree = load_tree(revision.workflow(summary.session.workflow), rows, row.version)
     end = row.finished_at if row.finished_at is not None else now
-    return History(summary, rows, timeline(tree, moves, tries, row.created_at, end), known, alive)
-
-
-def durations_before(tx: Tx, summary: AttemptSummary) -> list[int]:
-    """How long the last successes of the workflow took, before this attempt, newest first."""
-    session = summary.session
-    found = tx.list_attempts(
-        project_id=session.project_id, workflow=session.workflow, states=(SUCCESS,),
-        before_id=summary.attempt.id, limit=USUAL_MOST,
-    )  # fmt: skip
-    return [length_of(one.attempt) for one in found]
-
-
-def length_of(row: AttemptRow) -> int:
-    assert row.finished_at is not None
-    return row.finished_at - row.created_at
+    return History(summary, rows, timeline(tree, moves, tries, start, end), known, alive)
 
 
 class Drawing:

@@ -43,11 +43,17 @@ class Alarm(NamedTuple):
         return Overdue(self.alert, self.fail, self.tasks)
 
 
-def alarm_of(workflow: Workflow, run_time: int, usual: int | None = None) -> Alarm | None:
-    """The first alarm of an attempt that is run at `run_time`, if it isn't done by then.
+class Pace(NamedTuple):
+    """When an attempt began, and the usual length of those of its workflow, microseconds (features F36)."""
 
-    `usual`: the usual length of its attempts, microseconds, where it is known (features F36). Raises WorkflowError when `sla`
-    can't be read.
+    started_at: int
+    usual: int
+
+
+def alarm_of(workflow: Workflow, run_time: int, pace: Pace | None = None) -> Alarm | None:
+    """The first alarm of an attempt that was to run at `run_time`, if it isn't done by then.
+
+    `pace`, where it is known, is for those that count from the start. Raises WorkflowError when `sla` can't be read.
     """
     wanted = workflow.sla
     if wanted is None:
@@ -59,7 +65,7 @@ def alarm_of(workflow: Workflow, run_time: int, usual: int | None = None) -> Ala
         raise bad(workflow, "SLA must be specified using either the 'time' or 'duration' option")
     options = Params(wanted)
     try:
-        moments = [moment(workflow, run_time, key, options, usual) for key in (*DIGDAGS, *OURS[:3]) if key in wanted]
+        moments = [moment(workflow, run_time, key, options, pace) for key in (*DIGDAGS, *OURS[:3]) if key in wanted]
         start_within(workflow)
         tasks = tasks_of(wanted)
         flags = [options.boolean(key, default) for key, default in (("alert", True), ("fail", False), ("kill", False))]
@@ -88,13 +94,12 @@ def asks_for_usual(workflow: Workflow) -> bool:
     return isinstance(workflow.sla, Mapping) and "longer_than" in workflow.sla
 
 
-def moment(workflow: Workflow, run_time: int, key: str, options: Params, usual: int | None) -> int | None:
+def moment(workflow: Workflow, run_time: int, key: str, options: Params, pace: Pace | None) -> int | None:
     """When that option rings; None while the usual length isn't known."""
     if key == "within":
         return run_time + int(options.duration(key) * SECOND)
     if key == "longer_than":
-        longest = longer_than(options[key], usual)
-        return None if longest is None else run_time + longest
+        return longer_than(options[key], pace)
     length = clock(workflow, key, options[key])
     if key == "duration":
         return run_time + int(length.total_seconds()) * SECOND
@@ -113,16 +118,16 @@ def clock(workflow: Workflow, key: str, given: Any) -> timedelta:
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
-def longer_than(given: Any, usual: int | None) -> int | None:
-    """`2x_usual`, or `+10m` above the usual length. Raises TaskFailed."""
+def longer_than(given: Any, pace: Pace | None) -> int | None:
+    """`2x_usual`, or `+10m` above the usual length, from the start: it may have waited for its turn. Raises TaskFailed."""
     text = str(given).strip()
     match = TIMES.match(text)
     if match:
-        return None if usual is None else int(usual * float(match[1]))
+        return None if pace is None else pace.started_at + int(pace.usual * float(match[1]))
     if not text.startswith("+"):
         raise TaskFailed(f"longer_than must be 2x_usual or +10m, not {given!r}", "bad_option", "config")
     more = int(Params({"longer_than": text[1:]}).duration("longer_than") * SECOND)
-    return None if usual is None else usual + more
+    return None if pace is None else pace.started_at + pace.usual + more
 
 
 def bad(workflow: Workflow, message: str) -> WorkflowError:

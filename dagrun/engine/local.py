@@ -14,7 +14,7 @@ from dagrun.core.config import merge
 from dagrun.core.events import Canceled
 from dagrun.core.kinds import to_text
 from dagrun.core.session import parse_full_time, whole_seconds
-from dagrun.core.sla import Alarm, alarm_of, asks_for_usual
+from dagrun.core.sla import Alarm, Pace, alarm_of, asks_for_usual
 from dagrun.core.state import SUCCESS
 from dagrun.core.template import evaluate
 from dagrun.core.workflow import Workflow
@@ -135,9 +135,8 @@ class Local:
         self.revisions[row.id] = revision
         if self.noticing is not None:
             live.witness = self.noticing.witness(live.workflow, revision.files)
-        alarm = alarm_of(
-            live.workflow, int(attempt.options.get(RUN_TIME, row.created_at)), usual_length(tx, live.workflow, row)
-        )
+        run_time = int(attempt.options.get(RUN_TIME, row.created_at))
+        alarm = alarm_of(live.workflow, run_time, pace_of(tx, live.workflow, row))
         if alarm and not has_rung(attempt):
             heappush(self.alarms, (alarm.at, row.id, alarm))
         self.worker.add(attempt)
@@ -253,17 +252,15 @@ class Local:
             return child_of(self.submit_in(tx, wanted, revision).row, started=True)
 
 
-def usual_length(tx: Tx, workflow: Workflow, row: AttemptRow) -> int | None:
-    """The usual length of its successful attempts, if the workflow asks for it."""
+def pace_of(tx: Tx, workflow: Workflow, row: AttemptRow) -> Pace | None:
+    """The attempt's, if the workflow asks for it and it is known."""
     if not asks_for_usual(workflow):
         return None
-    from dagrun.core.timeline import USUAL_MOST, usual
+    from dagrun.engine.usual import usual_length
 
-    project_id = tx.get_session(row.session_id).project_id
-    done = tx.list_attempts(
-        project_id=project_id, workflow=workflow.name, states=(SUCCESS,), before_id=row.id, limit=USUAL_MOST
-    )
-    return usual([(one.attempt.finished_at or 0) - one.attempt.created_at for one in done])
+    (one,) = tx.list_attempts(before_id=row.id + 1, limit=1)
+    length = usual_length(tx, one)
+    return None if length is None else Pace(one.started_at or tx.now, length)
 
 
 def has_rung(attempt: Attempt) -> bool:

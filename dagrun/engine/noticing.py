@@ -201,8 +201,8 @@ def attempt_before(tx: Tx, row: AttemptRow) -> AttemptRow | None:
 
 
 def of_attempt(tx: Tx, row: AttemptRow, tree: TaskTree | None, kind: str, before: AttemptRow | None) -> Happened:
-    session = tx.get_session(row.session_id)
-    project = tx.get_project(session.project_id).name
+    (one,) = tx.list_attempts(before_id=row.id + 1, limit=1)
+    session, project = one.session, one.project
     failures = failures_of(row, tree)
     identity = Identity(
         project_id=session.project_id, session_id=session.id, session_uuid=session.uuid, attempt_id=row.id,
@@ -218,7 +218,7 @@ def of_attempt(tx: Tx, row: AttemptRow, tree: TaskTree | None, kind: str, before
         lines.append(f"attempt {before.id} before it had failed")
     if kind == "failed":
         lines.append(f"dagrun retry {row.id}")
-    took = ((row.finished_at or tx.now) - row.created_at) / SECOND
+    took = ((row.finished_at or tx.now) - one.started_at) / SECOND if one.started_at is not None else 0.0
     facts = {
         **variables,
         "project": project,

@@ -120,6 +120,16 @@ class AttemptSummary(NamedTuple):
     session: SessionRow
     project: str
     revision: str
+    started_at: (
+        int | None
+    )  # its first task; None while it waits for its turn. What it took over may have begun before it
+
+    @property
+    def length(self) -> int | None:
+        """From its start to its end, microseconds: waiting for its turn doesn't count."""
+        if self.started_at is None or self.attempt.finished_at is None:
+            return None
+        return self.attempt.finished_at - self.started_at
 
 
 class ScheduleRow(NamedTuple):

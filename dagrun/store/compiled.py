@@ -35,7 +35,7 @@ class Statements:
     save_version: str  # version, id
     save_attempt: str  # state, version, cancel_requested, owner, error, …
     live_attempts: str
-    list_attempts: str
+    list_attempts: str  # root
     where_project: str  # project_id
     where_workflow: str  # workflow
     where_session: str  # session_id
@@ -270,9 +270,12 @@ class SQLITE(Statements):
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at, sessions.id AS id_1, sessions.uuid, sessions.project_id, sessions.workflow,
-        sessions.session_time, sessions.created_at AS created_at_1, projects.name, revisions.name AS name_1
+        sessions.session_time, sessions.created_at AS created_at_1, projects.name, revisions.name AS name_1,
+        CASE WHEN (tasks.started_at < attempts.created_at) THEN attempts.created_at ELSE tasks.started_at
+        END AS begun
         FROM attempts JOIN sessions ON sessions.id = attempts.session_id JOIN projects ON projects.id =
-        attempts.project_id JOIN revisions ON revisions.id = attempts.revision_id
+        attempts.project_id JOIN revisions ON revisions.id = attempts.revision_id LEFT OUTER JOIN tasks ON
+        tasks.attempt_id = attempts.id AND tasks.idx = ?
     """
     where_project = "attempts.project_id = ?"
     where_workflow = "attempts.workflow = ?"
@@ -758,9 +761,12 @@ class POSTGRESQL(Statements):
         attempts.timezone, attempts.state, attempts.version, attempts.cancel_requested, attempts.params,
         attempts.options, attempts.resumed_from, attempts.owner, attempts.error, attempts.created_at,
         attempts.finished_at, sessions.id AS id_1, sessions.uuid, sessions.project_id, sessions.workflow,
-        sessions.session_time, sessions.created_at AS created_at_1, projects.name, revisions.name AS name_1
+        sessions.session_time, sessions.created_at AS created_at_1, projects.name, revisions.name AS name_1,
+        CASE WHEN (tasks.started_at < attempts.created_at) THEN attempts.created_at ELSE tasks.started_at
+        END AS begun
         FROM attempts JOIN sessions ON sessions.id = attempts.session_id JOIN projects ON projects.id =
-        attempts.project_id JOIN revisions ON revisions.id = attempts.revision_id
+        attempts.project_id JOIN revisions ON revisions.id = attempts.revision_id LEFT OUTER JOIN tasks ON
+        tasks.attempt_id = attempts.id AND tasks.idx = %s
     """
     where_project = "attempts.project_id = %s"
     where_workflow = "attempts.workflow = %s"

@@ -37,6 +37,7 @@ Row = TypeVar("Row", bound=NamedTuple)
 _STATE = TaskRow._fields.index("state")  # the columns of a task from here on change
 _ATTEMPT_END = len(AttemptRow._fields)
 _SESSION_END = _ATTEMPT_END + len(SessionRow._fields)
+_ROOT = 0  # the index of the task whose start is that of its attempt
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -328,7 +329,7 @@ class SqlTx(PlannedTx, PrunedTx, NoticedTx):
             rules.append(f"({' OR '.join([sql.where_state] * len(states))})")
         where = f"WHERE {' AND '.join(rules)}" if rules else ""
         query = f"{sql.list_attempts} {where} {sql.list_attempts_end}"
-        found = self._execute(query, (*values, *states, limit, 0)).fetchall()
+        found = self._execute(query, (_ROOT, *values, *states, limit, 0)).fetchall()
         return [_summary(row) for row in found]
 
     def live_attempts(self) -> list[AttemptRow]:

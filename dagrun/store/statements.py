@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from sqlalchemy import BindParameter, Column, Select, Table, Update, bindparam, func, select
+from sqlalchemy import BindParameter, Column, Select, Table, Update, and_, bindparam, case, func, select
 from sqlalchemy.sql.expression import ClauseElement
 
 from dagrun.store import base
@@ -324,9 +324,12 @@ def _change(table: Table, names: list[str]) -> Update:
 
 
 def _summaries() -> Select[Any]:
-    parts = (*_columns(attempts), *_columns(sessions))
-    return select(*parts, projects.c.name, revisions.c.name).select_from(
+    """With the start of the root; of one that was taken over, the attempt's own."""
+    parts = (*_columns(attempts), *_columns(sessions), projects.c.name, revisions.c.name)
+    created, begun = attempts.c.created_at, tasks.c.started_at
+    return select(*parts, case((begun < created, created), else_=begun).label("begun")).select_from(
         attempts.join(sessions, sessions.c.id == attempts.c.session_id)
         .join(projects, projects.c.id == attempts.c.project_id)
         .join(revisions, revisions.c.id == attempts.c.revision_id)
+        .outerjoin(tasks, and_(tasks.c.attempt_id == attempts.c.id, tasks.c.idx == bindparam("root", type_=INT)))
     )

@@ -10,7 +10,7 @@ import pytest
 from dagrun.core.compiler import compile_workflow
 from dagrun.core.events import Canceled, Failure, Overdue, Success
 from dagrun.core.session import format_time, microseconds
-from dagrun.core.sla import Alarm, alarm_of
+from dagrun.core.sla import Alarm, Pace, alarm_of
 from dagrun.core.yaml import load
 from dagrun.core.zone import zone
 from dagrun.errors import TaskFailed, WorkflowError
@@ -173,9 +173,9 @@ def test_the_tasks_of_an_alarm_during_the_pause_of_the_root_hold_the_next_round_
 # -- alarms of our own (features F35, F36)
 
 
-def own(sla: dict[str, Any], usual: int | None = None) -> Alarm | None:
+def own(sla: dict[str, Any], pace: Pace | None = None) -> Alarm | None:
     text = text_of({"sla": sla, "+a": OK})
-    return alarm_of(compile_workflow("w", load(text, "w.dig", None)), microseconds(datetime.fromisoformat(NOON)), usual)
+    return alarm_of(compile_workflow("w", load(text, "w.dig", None)), microseconds(datetime.fromisoformat(NOON)), pace)
 
 
 @pytest.mark.parametrize(
@@ -185,16 +185,17 @@ def own(sla: dict[str, Any], usual: int | None = None) -> Alarm | None:
         ({"within": "2h"}, 120),
         ({"within": "2h", "finish_by": "13:30"}, 90),
         ({"duration": "01:00", "within": "2h"}, 60),
-        ({"longer_than": "2x_usual"}, 20),
-        ({"longer_than": "1.5x_usual"}, 15),
-        ({"longer_than": "+10m"}, 20),
+        ({"longer_than": "2x_usual"}, 23),
+        ({"longer_than": "1.5x_usual"}, 18),
+        ({"longer_than": "+10m"}, 23),
         ({"longer_than": "2x_usual", "within": "5m"}, 5),
     ],
 )
 def test_the_first_of_the_alarms_counts(sla, minutes):
-    found = own(sla, usual=600_000_000)
+    noon = microseconds(datetime.fromisoformat(NOON))
+    found = own(sla, Pace(started_at=noon + 180_000_000, usual=600_000_000))
     assert found is not None
-    assert found.at - microseconds(datetime.fromisoformat(NOON)) == minutes * 60_000_000
+    assert found.at - noon == minutes * 60_000_000
 
 
 def test_an_alarm_about_the_usual_length_needs_to_know_it():

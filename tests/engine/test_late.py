@@ -7,6 +7,7 @@ import select
 import pytest
 
 from dagrun.core.session import SECOND
+from dagrun.core.timeline import USUAL_LEAST
 from dagrun.engine.local import RUN_TIME
 from dagrun.engine.submit import Submission
 from tests.conformance.test_schedule_scenarios import Site, at
@@ -23,11 +24,11 @@ def site(tmp_path):
     site.store.close()
 
 
-def started(site: Site, text: str, **options: int) -> None:
+def started(site: Site, text: str, time: int = at(NOON), **options: int) -> None:
     site.push({"workflows": {"w": text}, "at": NOON})
     revision = site.catalog.revision(site.project_id)
     workflow = revision.workflow("w")
-    site.local.submit(Submission(workflow, site.project_id, revision.row, at(NOON), options=options), revision)
+    site.local.submit(Submission(workflow, site.project_id, revision.row, time, options=options), revision)
 
 
 def became(site: Site) -> str:
@@ -45,6 +46,15 @@ def test_what_had_ended_before_anybody_looked_is_not_late(site):
     site.gate.touch()
     select.select([held.fd], [], [])
     site.ahead = 2 * HOUR
+    assert became(site) == "success"
+
+
+def test_longer_than_usual_counts_from_the_start_and_not_from_when_it_was_to_run(site):
+    text = "sla: {longer_than: +1h, fail: true}\n+a:\n  echo>: x\n"
+    for number in range(USUAL_LEAST):
+        started(site, text, at(NOON) + number * HOUR)
+        assert became(site) == "success"
+    started(site, text, at(NOON) - HOUR, **{RUN_TIME: at(NOON) - HOUR})
     assert became(site) == "success"
 
 

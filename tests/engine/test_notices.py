@@ -13,7 +13,9 @@ from dagrun.core.events import Canceled, Failure, Finished, Overdue, Success
 from dagrun.core.notify import Source, rules_of
 from dagrun.engine.notices import Notices, Post
 from dagrun.engine.noticing import Noticing
+from dagrun.engine.submit import start
 from dagrun.engine.turn import take_turn
+from dagrun.engine.waiting_room import queue
 from tests.stubs.http import http_stub
 
 LIMIT_SECONDS = 30
@@ -123,6 +125,29 @@ def test_it_says_what_failed_and_how_to_go_on(office):
     assert notice["facts"]["error"] == {
         "task": "+wf+a", "message": "Command failed with code 3\nmore", "kind": "command_failed",
     }  # fmt: skip
+
+
+def test_what_an_attempt_waited_for_its_turn_is_not_part_of_its_duration(office, world):
+    one = office("notify: {on: succeeded, to: stderr}")
+    wanted = world.submission(one.text)
+    with world.store.transaction() as tx:
+        row = queue(tx, wanted, {}, most=1, why="the one before it is not done")
+    while clock(world) < row.created_at + 20_000:
+        pass
+    with world.store.transaction() as tx:
+        row, live = start(tx, row, wanted)
+    live.witness = one.noticing.witness(live.workflow, one.files)
+    take_turn(world.store, live, claim=1, lease=lambda: LEASE)
+    end = take_turn(world.store, live, [Finished(1, LEASE, Success())])
+    assert end.row.finished_at is not None and end.tree.root.started_at is not None
+    (made,) = one.rows()
+    took = json.loads(made.body)["notice"]["facts"]["duration_seconds"]
+    assert took == round((end.row.finished_at - end.tree.root.started_at) / 1_000_000, 3)
+
+
+def clock(world) -> int:
+    with world.store.reading() as tx:
+        return tx.now
 
 
 def test_recovered_is_the_first_success_after_a_failure(office):

@@ -293,6 +293,20 @@ class TestLists:
             assert line.session == tx.get_session(line.attempt.session_id)
             assert (line.project, line.revision) == ("other", "def")
 
+    @pytest.mark.parametrize(
+        ("root_started_at", "started_at", "length"),
+        [(None, None, None), (TIME + 20, TIME + 20, 10), (TIME - 20, TIME, 30)],
+        ids=["never begun", "waited for its turn", "taken over"],
+    )
+    def test_a_line_tells_when_the_attempt_began_and_how_long_it_took(self, store, root_started_at, started_at, length):
+        with store.transaction() as tx:
+            row = make_attempt(tx, created_at=TIME, state="success", finished_at=TIME + 30)
+            tx.insert_tasks([task_row(row.id, 1, started_at=TIME + 1)])
+            if root_started_at is not None:
+                tx.insert_tasks([task_row(row.id, 0, started_at=root_started_at)])
+            (line,) = tx.list_attempts()
+        assert (line.started_at, line.length) == (started_at, length)
+
 
 class TestTasks:
     @pytest.mark.parametrize("count", [1, 12, 13, 19, 20, 500])
