@@ -199,7 +199,7 @@ def lines_of(tree: TaskTree, bars: Mapping[int, Sequence[Bar]]) -> Iterator[Line
         if task.full_name not in same and task.parent is not None:
             below.setdefault(tree[task.parent].full_name, []).append(task.full_name)
         same.setdefault(task.full_name, []).append(task)
-    todo = [(tree.root.full_name, 0)]
+    todo = [(task.full_name, 0) for task in tree.tasks[:1]]  # none, if it waits for its turn
     while todo:
         name, depth = todo.pop()
         tasks = same[name]

@@ -14,7 +14,7 @@ from dagrun.core.events import CallAgain, Canceled, Event, Failure, Finished, Le
 from dagrun.core.retry import Retry
 from dagrun.core.state import DONE
 from dagrun.core.timeline import BELOW, QUEUED, RUNS, USUAL_MOST, WAITS, Bar, Line, Timeline, timeline, usual
-from dagrun.core.tree import Task
+from dagrun.core.tree import Task, TaskTree
 from tests.core import workflows
 from tests.core.simulate import ERROR, Answer, Simulation, Success, by_definition, text_of, tree_of
 
@@ -99,6 +99,10 @@ def end(recorded: Recorded, name: str, answer: Answer | None = None) -> Recorded
 
 
 # -- bars
+
+
+def test_an_attempt_that_has_no_tasks_yet_has_no_lines():
+    assert timeline(TaskTree(static=1), [], [], 0, SECOND) == Timeline(0, SECOND, [], [])
 
 
 def test_a_task_queues_until_a_worker_claims_it():
