@@ -14,7 +14,11 @@ from dagrun.core.zone import zone
 from dagrun.engine.owners import is_alive
 from dagrun.store.base import AttemptSummary
 
-STATES = {"success": ("success",), "failed": ("error", "group_error"), "killed": ("canceled",), "running": ("running",)}
+STATES = {
+    "success": ("success",), "failed": ("error", "group_error"), "killed": ("canceled",), "running": ("running",),
+    "queued": ("running",),
+}  # fmt: skip
+QUEUED = {"running": False, "queued": True}  # in the store, both are `running`
 
 
 @click.command("attempts", short_help="List the attempts, newest first.")
@@ -29,7 +33,9 @@ def command(
     """List attempts, of WORKFLOW or of all, newest first."""
     opened = open_here(project, database)
     with opened.existing_store.reading() as tx:
-        found = tx.list_attempts(workflow=workflow, states=STATES.get(state or "", ()), limit=limit)
+        found = tx.list_attempts(
+            workflow=workflow, states=STATES.get(state or "", ()), queued=QUEUED.get(state or ""), limit=limit
+        )
     if as_json:
         print_json([attempt_object(one) for one in found])
         return
@@ -49,7 +55,7 @@ def cells(opened: Opened, one: AttemptSummary) -> tuple[str, ...]:
         session_name(one),
         f"#{row.number}",
         attempt_word(row, alive=alive),
-        short(row.created_at),
+        short(one.started_at),
         duration(one.length) if one.length is not None else "",
         one.revision[:12],
         str(row.resumed_from or ""),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagrun.cli.opened import print_json
 from dagrun.cli.times import iso
+from dagrun.cli.words import attempt_state
 from dagrun.core.session import format_time
 from dagrun.core.state import SUCCESS
 from dagrun.core.zone import zone
@@ -28,7 +29,7 @@ def attempt_object(one: AttemptSummary) -> dict[str, Any]:
         "session_time": format_time(one.session.session_time, zone(row.timezone)),
         "number": row.number,
         "retry_name": row.retry_name or None,
-        "state": row.state,
+        "state": attempt_state(row),
         "done": row.finished_at is not None,
         "success": row.state == SUCCESS,
         "cancel_requested": bool(row.cancel_requested),
@@ -74,9 +75,9 @@ def timeline_object(
         "attempt": one.attempt.id,
         "workflow": one.session.workflow,
         "session_time": format_time(one.session.session_time, zone(one.attempt.timezone)),
-        "state": one.attempt.state,
+        "state": attempt_state(one.attempt),
         "done": one.attempt.finished_at is not None,
-        "started_at": iso(found.start),
+        "started_at": iso(one.started_at),
         "until": iso(found.end),
         "usual_seconds": seconds(usual) if usual is not None else None,
         "tasks": [

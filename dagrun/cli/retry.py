@@ -20,6 +20,7 @@ from dagrun.cli.running import (
     run_to_end,
     store_revision,
 )
+from dagrun.cli.words import attempt_state
 from dagrun.core.config import merge
 from dagrun.core.resume import Wish
 from dagrun.core.reuse import Plan
@@ -89,7 +90,9 @@ class Retry:
             old = find_attempt(tx, self.attempt)
             session = tx.get_session(old.session_id)
         if old.finished_at is None and not self.plan_only:
-            raise Conflict(f"attempt {old.id} is running ({describe(old)}); kill it first: dagrun kill {old.id}")
+            raise Conflict(
+                f"attempt {old.id} is {attempt_state(old)} ({describe(old)}); kill it first: dagrun kill {old.id}"
+            )
         row, workflow = self.chosen_revision(old, session)
         given = read_params({}, self.params_file, self.params)
         params = merge(decode(old.params), given)
@@ -193,7 +196,7 @@ class Retry:
         def guard(tx: Tx) -> None:
             newest = tx.newest_attempt_of_session(session.id)
             if newest is not None and newest.finished_at is None:
-                raise Conflict(f"attempt {newest.id} of this session is running ({describe(newest)})")
+                raise Conflict(f"attempt {newest.id} of this session is {attempt_state(newest)} ({describe(newest)})")
 
         def first_line(attempt: Attempt) -> str:
             reused = sum(1 for one in plan.choices if one.action == "reuse")

@@ -20,6 +20,7 @@ from dagrun.cli.running import (
     run_to_end,
     store_revision,
 )
+from dagrun.cli.words import attempt_state
 from dagrun.core.resume import one_task
 from dagrun.core.session import (
     bad_session_time,
@@ -136,7 +137,7 @@ class Run:
             at = self.time_of_session(tx, workflow, before)
         if before is not None:
             if before.finished_at is None:
-                raise Conflict(f"attempt {before.id} of this session is running ({describe(before)})")
+                raise Conflict(f"attempt {before.id} of this session is {attempt_state(before)} ({describe(before)})")
             if before.state == SUCCESS and not self.selects and not self.rerun and self.is_whole(before):
                 say(
                     f"{self.name(workflow, at)}: attempt {before.id} succeeded already, nothing to do; --rerun runs it again"
@@ -152,7 +153,7 @@ class Run:
             session = tx.find_session(row.project_id, workflow.name, at)
             newest = tx.newest_attempt_of_session(session.id) if session else None
             if newest is not None and newest.finished_at is None:
-                raise Conflict(f"attempt {newest.id} of this session is running ({describe(newest)})")
+                raise Conflict(f"attempt {newest.id} of this session is {attempt_state(newest)} ({describe(newest)})")
 
         def first_line(attempt: Attempt) -> str:
             text = f"{self.name(workflow, at)}: attempt {attempt.id}"

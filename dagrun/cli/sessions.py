@@ -9,7 +9,7 @@ import click
 from dagrun.cli.opened import json_option, open_here, print_json, project_options
 from dagrun.cli.table import print_table
 from dagrun.cli.times import iso, short
-from dagrun.cli.words import attempt_word
+from dagrun.cli.words import attempt_state, attempt_word
 from dagrun.core.session import format_time
 from dagrun.core.zone import zone
 from dagrun.light import NamedTuple
@@ -83,7 +83,14 @@ def cells(one: Line) -> tuple[str, ...]:
         assert one.skip is not None
         return (name_of(one), "skipped", "", "", short(one.skip.at), one.skip.reason)
     row = one.newest.attempt
-    return (name_of(one), attempt_word(row, alive=True), str(one.attempts), str(row.id), short(row.created_at), "")
+    return (
+        name_of(one),
+        attempt_word(row, alive=True),
+        str(one.attempts),
+        str(row.id),
+        short(one.newest.started_at),
+        "",
+    )
 
 
 def session_object(one: Line) -> dict[str, Any]:
@@ -92,10 +99,10 @@ def session_object(one: Line) -> dict[str, Any]:
         "project": one.project,
         "workflow": one.workflow,
         "session_time": format_time(one.session_time, zone(one.timezone)),
-        "state": newest.attempt.state if newest else "skipped",
+        "state": attempt_state(newest.attempt) if newest else "skipped",
         "attempts": one.attempts,
         "last_attempt": newest.attempt.id if newest else None,
-        "started_at": iso(newest.attempt.created_at) if newest else None,
+        "started_at": iso(newest.started_at) if newest else None,
         "skipped_at": iso(one.skip.at) if one.skip else None,
         "reason": one.skip.reason if one.skip else None,
     }

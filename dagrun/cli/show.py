@@ -101,7 +101,7 @@ class Shown:
             ("project", self.summary.project),
             ("state", self.state()),
             ("error", error),
-            ("started", short(row.created_at)),
+            ("started", short(self.summary.started_at)),
             ("ended", f"{short(row.finished_at)}{after}"),
             ("run by", f"{describe(row)}{', a daemon' if is_of_daemon(row) else ''}"),
             ("retries", f"attempt {row.resumed_from}" if row.resumed_from is not None else ""),

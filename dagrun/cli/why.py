@@ -20,7 +20,7 @@ from dagrun.core.why import chain
 from dagrun.engine.gates import Gates
 from dagrun.engine.owners import daemon_is_alive, describe, is_alive, is_of_daemon
 from dagrun.engine.rows import decode, load_tree
-from dagrun.engine.waiting_room import KEY, is_queued
+from dagrun.engine.waiting_room import KEY, busy_word, is_queued
 from dagrun.errors import NotFound, TaskFailed
 from dagrun.store.base import AttemptRow, QueueRow, Tx
 
@@ -69,7 +69,7 @@ def of_schedule(tx: Tx, opened: Opened, one: Found) -> list[str]:
     if skips and (row.last_session is None or skips[0].session_time > row.last_session):
         found.append(f"session {format_time(skips[0].session_time, one.place)} was skipped: {skips[0].reason}")
     live = tx.live_attempts_of(row.project_id, row.workflow)
-    return [*found, *(f"attempt {attempt.id} is at work: dagrun why {attempt.id}" for attempt in live[:3])]
+    return [*found, *(f"attempt {one.id} is {busy_word(one)}: dagrun why {one.id}" for one in live[:3])]
 
 
 def pause_of(tx: Tx, *numbers: int) -> str | None:
@@ -141,7 +141,7 @@ def queued(tx: Tx, row: AttemptRow, opened: Opened) -> list[str]:
     if not entries:
         return [f"attempt {row.id} is about to start"]
     (entry,) = entries
-    found = [f"attempt {row.id} waits for {seconds(max(0, tx.now - row.created_at))}: {entry.why}"]
+    found = [f"attempt {row.id} is queued since {seconds(max(0, tx.now - row.created_at))}: {entry.why}"]
     found += [f"attempt {other.id} is not done: dagrun why {other.id}" for other in blockers(tx, entry, row)]
     if not daemon_is_alive(opened.state_dir):
         found.append("no daemon runs here; dagrun schedule starts one")

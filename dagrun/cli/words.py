@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from dagrun.core.state import CANCELED, FAILED, SUCCESS
+from dagrun.engine.waiting_room import is_queued
 from dagrun.store.base import AttemptRow, TaskRow
 
 KINDS = {"timed_out": "timed out", "lost": "lost", "oom": "failed (oom)"}
@@ -24,12 +25,15 @@ def task_word(row: TaskRow) -> str:
     return row.state
 
 
+def attempt_state(row: AttemptRow) -> str:
+    """Its state for programs: one that waits for its turn doesn't run yet."""
+    return "queued" if is_queued(row) else row.state
+
+
 def attempt_word(row: AttemptRow, *, alive: bool) -> str:
     """One word for what became of an attempt."""
     if row.finished_at is None:
-        if row.version == 0:
-            return "queued"
-        return "running" if alive else "lost"
+        return attempt_state(row) if alive or is_queued(row) else "lost"
     if row.state == CANCELED:
         return "killed"
     return "success" if row.state == SUCCESS else "failed"

@@ -88,7 +88,7 @@ def decide(
         return Skip(f"missed by {seconds(late)}, and only the latest of the missed sessions is caught up")
     working = [one for one in active if not one.canceling]
     if policy.overlap == "skip" and working:
-        return Skip(f"#{working[0].id} still {'waits' if working[0].queued else 'running'}")
+        return Skip(f"#{working[0].id} still {'queued' if working[0].queued else 'running'}")
     if most is not None and live >= most:
         return Wait(now - now % SECOND + FULL_WAIT, f"{live} attempts are not done; the limit is {most}")
     if missed and len([one for one in active if one.missed]) >= policy.limit:

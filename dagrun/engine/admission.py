@@ -17,7 +17,7 @@ from dagrun.engine.local import Local, Revision
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.turn import Live, take_turn
-from dagrun.engine.waiting_room import KEY, end_queued, is_queued
+from dagrun.engine.waiting_room import KEY, busy_word, end_queued, is_queued
 from dagrun.errors import Conflict
 from dagrun.light import NamedTuple
 from dagrun.store.base import AttemptRow, Store, Tx
@@ -65,7 +65,10 @@ def submit_in_turn(
             if attempt is not None:
                 return attempt
             continue  # somebody was faster
-        full = f"attempt {room.same[0].id} of {wanted.workflow.name} is at work, and its concurrency is {rule.limit}"
+        first = room.same[0]
+        full = (
+            f"attempt {first.id} of {wanted.workflow.name} is {busy_word(first)}, and its concurrency is {rule.limit}"
+        )
         if room.verdict == SKIP:
             say(f"skipped: {full}")
             return None

@@ -25,7 +25,17 @@ from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission, start, submit
 from dagrun.engine.timetable import enable, moved_to, share
 from dagrun.engine.turn import Live
-from dagrun.engine.waiting_room import KEY, STRICT, end_queued, fail_queued, is_queued, last_failed, queue, ready
+from dagrun.engine.waiting_room import (
+    KEY,
+    STRICT,
+    busy_word,
+    end_queued,
+    fail_queued,
+    is_queued,
+    last_failed,
+    queue,
+    ready,
+)
 from dagrun.errors import NotFound, UserError
 from dagrun.light import NamedTuple, Protocol
 from dagrun.store.base import AttemptRow, ScheduleRow, SkipRow, Store, Tx
@@ -257,7 +267,7 @@ class Scheduler:
         """One more attempt of a workflow that says how many may be at work."""
         key = wanted.options[KEY]
         verdict, same, ends = look(tx, wanted)
-        full = f"#{same[0].id} is at work, and concurrency is {rule.limit}" if same else ""
+        full = f"#{same[0].id} is {busy_word(same[0])}, and concurrency is {rule.limit}" if same else ""
         if verdict == SKIP:
             now = self.local.worker.now()
             tx.insert_skip(SkipRow(wanted.project_id, wanted.workflow.name, *slot, now, full))

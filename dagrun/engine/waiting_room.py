@@ -96,6 +96,11 @@ def is_queued(row: AttemptRow) -> bool:
     return row.version == 0 and row.finished_at is None
 
 
+def busy_word(row: AttemptRow) -> str:
+    """What people are told that an attempt is which isn't done."""
+    return "queued" if is_queued(row) else "at work"
+
+
 def end_queued(tx: Tx, row: AttemptRow, reason: str) -> AttemptRow:
     """It will never start."""
     return close(tx, row._replace(state=CANCELED, cancel_requested=1), "killed", reason)

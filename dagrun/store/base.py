@@ -384,9 +384,9 @@ class Tx(Planned, Pruned, Noticed, Protocol):
 
     def list_attempts(
         self, *, project_id: int | None = None, workflow: str | None = None, session_id: int | None = None,
-        states: Sequence[str] = (), before_id: int | None = None, limit: int = 100,
+        states: Sequence[str] = (), queued: bool | None = None, before_id: int | None = None, limit: int = 100,
     ) -> list[AttemptSummary]:  # fmt: skip
-        """Newest first."""
+        """Newest first. `queued`: those alone that have no tasks yet, or those alone that have."""
 
     def live_attempts(self) -> list[AttemptRow]:
         """All attempts that are not done, oldest first."""

@@ -40,6 +40,8 @@ class Statements:
     where_workflow: str  # workflow
     where_session: str  # session_id
     where_state: str  # state
+    where_version: str  # version
+    where_version_above: str  # after_version
     where_before: str  # before_id
     insert_task: str  # attempt_id, idx, parent, name, source, upstreams, …
     save_task: str  # state, version, superseded, tries, retries, …
@@ -281,6 +283,8 @@ class SQLITE(Statements):
     where_workflow = "attempts.workflow = ?"
     where_session = "attempts.session_id = ?"
     where_state = "attempts.state = ?"
+    where_version = "attempts.version = ?"
+    where_version_above = "attempts.version > ?"
     where_before = "attempts.id < ?"
     insert_task = """
         INSERT INTO tasks (attempt_id, idx, parent, name, source, upstreams, definition, state, version,
@@ -772,6 +776,8 @@ class POSTGRESQL(Statements):
     where_workflow = "attempts.workflow = %s"
     where_session = "attempts.session_id = %s"
     where_state = "attempts.state = %s"
+    where_version = "attempts.version = %s"
+    where_version_above = "attempts.version > %s"
     where_before = "attempts.id < %s"
     insert_task = """
         INSERT INTO tasks (attempt_id, idx, parent, name, source, upstreams, definition, state, version,

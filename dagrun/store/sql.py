@@ -37,6 +37,7 @@ Row = TypeVar("Row", bound=NamedTuple)
 _STATE = TaskRow._fields.index("state")  # the columns of a task from here on change
 _ATTEMPT_END = len(AttemptRow._fields)
 _SESSION_END = _ATTEMPT_END + len(SessionRow._fields)
+_UNBEGUN = 0  # the version of an attempt that no turn was taken of
 _ROOT = 0  # the index of the task whose start is that of its attempt
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -314,7 +315,7 @@ class SqlTx(PlannedTx, PrunedTx, NoticedTx):
 
     def list_attempts(
         self, *, project_id: int | None = None, workflow: str | None = None, session_id: int | None = None,
-        states: Sequence[str] = (), before_id: int | None = None, limit: int = 100,
+        states: Sequence[str] = (), queued: bool | None = None, before_id: int | None = None, limit: int = 100,
     ) -> list[AttemptSummary]:  # fmt: skip
         sql = self._sql
         wanted: list[tuple[str, Any]] = [
@@ -322,6 +323,8 @@ class SqlTx(PlannedTx, PrunedTx, NoticedTx):
             (sql.where_workflow, workflow),
             (sql.where_session, session_id),
             (sql.where_before, before_id),
+            (sql.where_version, _UNBEGUN if queued is True else None),
+            (sql.where_version_above, _UNBEGUN if queued is False else None),
         ]
         rules = [rule for rule, value in wanted if value is not None]
         values = [value for _, value in wanted if value is not None]

@@ -137,6 +137,8 @@ def _attempt_lists() -> dict[str, ClauseElement]:
         "where_workflow": _is(attempts.c.workflow),
         "where_session": _is(attempts.c.session_id),
         "where_state": _is(attempts.c.state),
+        "where_version": _is(attempts.c.version),
+        "where_version_above": attempts.c.version > bindparam("after_version"),
         "where_before": attempts.c.id < bindparam("before_id"),
     }
 

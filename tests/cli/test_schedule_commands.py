@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 
@@ -169,8 +170,33 @@ def test_an_attempt_that_waits_can_be_killed(scheduled):
     scheduled.run("backfill", "w", "2026-03-01..2026-03-02", "--name", "b1")
     scheduled.run("kill", "2")
     states = {one["id"]: one["state"] for one in scheduled.json("attempts")}
-    assert states == {1: "running", 2: "canceled"}
-    assert "queued" in scheduled.run("attempts").out
+    assert states == {1: "queued", 2: "canceled"}
+
+
+def test_an_attempt_that_waits_for_its_turn_has_not_started(scheduled):
+    scheduled.run("backfill", "w", "2026-03-01..2026-03-02", "--name", "b1")
+    waits = re.compile(r"w@2026-03-01T00:00:00\+09:00 +(#1 +)?queued +(1 +1 *)?([0-9a-f]{12} *)?$", re.MULTILINE)
+    assert waits.search(scheduled.run("attempts").out) and waits.search(scheduled.run("sessions").out)
+    assert [one["id"] for one in scheduled.json("attempts", "--state", "queued")] == [2, 1]
+    assert scheduled.json("attempts", "--state", "running") == []
+    assert [(one["state"], one["started_at"]) for one in scheduled.json("sessions")] == [("queued", None)] * 2
+    shown = scheduled.run("show", "1").out
+    assert "state     queued: " in shown and "started" not in shown
+    assert scheduled.json("show", "1")["state"] == "queued"
+    drawn = scheduled.json("timeline", "1")
+    assert (drawn["state"], drawn["started_at"], drawn["tasks"]) == ("queued", None, [])
+    assert "attempt 1, queued, " in scheduled.run("timeline", "1").out
+    assert "attempt 1 is queued since " in scheduled.run("why", "1").out
+
+
+def test_of_what_is_not_done_why_tells_what_is_at_work_and_what_is_queued(project, daemon):
+    project.write("w.dig", f"{DAILY}+b:\n  sh>: while [ ! -e $OUTSIDE/open ]; do sleep 0.05; done\n")
+    daemon()
+    project.run("backfill", "w", "2026-03-01..2026-03-02")
+    while not project.ran():
+        pass
+    found = project.json("why", "w")[1:]
+    assert found == ["attempt 1 is at work: dagrun why 1", "attempt 2 is queued: dagrun why 2"]
 
 
 @pytest.mark.parametrize(

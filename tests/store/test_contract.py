@@ -243,13 +243,13 @@ class TestAttempts:
 class TestLists:
     @pytest.fixture
     def ids(self, store) -> list[int]:
-        """a@0 running, a@0 error, a@1 success, b@0 running, and one in another project."""
+        """a@0 queued, a@0 error, a@1 success, b@0 running, and one in another project, queued."""
         with store.transaction() as tx:
             made = [
                 make_attempt(tx, "a", 0),
                 make_attempt(tx, "a", 0, retry_name="2", state="error", finished_at=TIME),
                 make_attempt(tx, "a", 1, state="success", finished_at=TIME),
-                make_attempt(tx, "b", 0),
+                make_attempt(tx, "b", 0, version=1),
             ]
             other = tx.ensure_project("other")
             revision = tx.ensure_revision(other.id, "def", "{}")
@@ -269,6 +269,8 @@ class TestLists:
             ({"states": ["error", "success"]}, [2, 1]),
             ({"states": ["no such"]}, []),
             ({"states": ["running"], "workflow": "a"}, [4, 0]),
+            ({"states": ["running"], "queued": True}, [4, 0]),
+            ({"queued": False, "workflow": "b"}, [3]),
             ({"before": 2}, [1, 0]),
             ({"limit": 2}, [4, 3]),
             ({"before": 3, "limit": 1, "states": ["running", "error"]}, [1]),
@@ -277,7 +279,7 @@ class TestLists:
     )
     def test_attempts_are_listed_newest_first_by_any_mix_of_filters(self, store, ids, wanted, places):
         with store.reading() as tx:
-            filters = {key: wanted[key] for key in ("workflow", "states", "limit") if key in wanted}
+            filters = {key: wanted[key] for key in ("workflow", "states", "queued", "limit") if key in wanted}
             if "project" in wanted:
                 filters["project_id"] = tx.find_project(wanted["project"]).id
             if "session" in wanted:
