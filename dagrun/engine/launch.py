@@ -365,10 +365,11 @@ def place(word: str | TryFile, io: str) -> str:
 def write_private(path: str, content: str | bytes) -> None:
     """A file for its owner only: it may hold secrets.
 
-    An older one is written over and then cut: emptied first, ext4 would write it out at once, for safety that isn't needed.
+    An older one is written over and then cut: emptied first, ext4 would write it out at once, for safety that isn't needed. If a
+    task has put a pipe in its place, nobody waits for a reader.
     """
     data = content.encode() if isinstance(content, str) else content
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o600)
     try:
         view = memoryview(data)
         while view:

@@ -114,6 +114,12 @@ class Pool:
     def has_ready(self, manifest: Mapping[str, Any]) -> bool:
         return bool(self.ready) and self.filled_from is manifest
 
+    def take(self, top: str) -> Workspace | None:
+        """The newest one; but the one that lies at that path already, since no other one could."""
+        if not self.ready:
+            return None
+        return self.ready.pop(next((place for place, one in enumerate(self.ready) if one.top == top), -1))
+
     def empty(self) -> None:
         while self.ready:
             self.ready.pop().remove()
@@ -206,9 +212,9 @@ class Workspaces:
         if self.pool.filled_from is not manifest:
             self.pool.empty()
             self.pool.filled_from = manifest
-        if not self.pool.ready:
+        found = self.pool.take(top)
+        if found is None:
             return None
-        found = self.pool.ready.pop()
         try:
             os.rename(found.top, top)
         except OSError:  # the path of a try that asked to be called again is taken

@@ -246,6 +246,14 @@ class TestAgain:
         assert "other.txt" in os.listdir(fourth.project)
         assert sorted(os.listdir(workspaces.work)) == ["2.3.1", "2.4.1"]
 
+    def test_it_is_that_which_lies_at_the_path_already(self, workspaces, manifest):
+        first, second = (workspaces.open("own", 1, 0, key, manifest) for key in ("1.2.1", "1.3.1"))
+        first.give_back(set())
+        second.give_back(set())
+        assert workspaces.open("own", 1, 0, "1.2.1", manifest) is first
+        assert workspaces.open("own", 1, 0, "1.4.1", manifest) is second
+        assert sorted(os.listdir(workspaces.work)) == ["1.2.1", "1.4.1"]
+
     @pytest.mark.parametrize("name", [FILES, "other"])
     def test_a_link_is_not_followed(self, workspaces, manifest, tmp_path, name):
         put(str(tmp_path / "precious" / "file"), "gold")
