@@ -196,6 +196,7 @@ def test_of_what_is_not_done_why_tells_what_is_at_work_and_what_is_queued(projec
     while not project.ran():
         pass
     found = project.json("why", "w")[1:]
+    (project.outside / "open").touch()
     assert found == ["attempt 1 is at work: dagrun why 1", "attempt 2 is queued: dagrun why 2"]
 
 
