@@ -339,7 +339,7 @@ class Evaluation:
     def run(self, templated: Iterable[str] | None) -> dict[str, Any]:
         local = self.local
         names = self.inherited if templated is None else templated
-        wanted = {name for name in names if name not in local}
+        wanted = {name for name in names if name not in local and name not in NOT_EVALUATED}
         done: dict[str, Any] = dict(self.inherited)
         top: dict[str, Any] = {}  # evaluated entries of the top level
         if wanted or any(name in done for name in local):
