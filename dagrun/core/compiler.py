@@ -145,6 +145,9 @@ def top_level(config: Map) -> Map:
                 f"{key} has no value", kind="null_value", file=file, line=line, column=column,
                 hint="give it a value, or delete the line",
             )  # fmt: skip
+        if key.startswith("+") and "^" in key:
+            fail("bad_task_name", f"bad task name {key[:60]!r}: a ^ marks tasks that are made while running",
+                 key[:120], place_of(config, key), hint="use another sign, such as - or .")  # fmt: skip
     ordered = Map(config.file, config.line, config.column)
     ordered.places = config.places
     for key in (

@@ -63,6 +63,11 @@ def test_a_task_may_not_have_this_name(name):
     assert name[:60] in problem.message
 
 
+def test_at_the_top_of_a_file_no_name_has_a_circumflex():
+    assert refused({"+a^b": OK}).kind == "bad_task_name"
+    assert compiled({"+g": {"+a^b": OK}}).nodes[2].full_name == "+w+g+a^b"
+
+
 @pytest.mark.parametrize("name", ["1w", "w.dig", "+w", "@w", ""])
 def test_a_file_may_not_have_this_name(name):
     assert refused({"+a": OK}, name).kind == "bad_workflow_name"
