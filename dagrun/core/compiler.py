@@ -111,6 +111,7 @@ def compiled_below(node: Node) -> Iterator[list[Node]]:
 def called_body(config: Map) -> Map:
     """The body of a called file as the map of a group: checked like a workflow, without its time zone."""
     timezone_of(config)
+    map_option(config, "_export", "", (config.file, config.line, config.column))
     return top_level(config)
 
 

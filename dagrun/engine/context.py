@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dagrun.core.compiler import called_body
+from dagrun.core.compiler import called_body, check_workflow_name
 from dagrun.core.config import Params
 from dagrun.errors import TaskFailed, UserError, WorkflowError
 from dagrun.plugins.operator import Child
@@ -67,7 +67,7 @@ class Context:
         full = posixpath.normpath(posixpath.join(self.workdir, path))
         if full.startswith(("../", "/")) or full == "..":
             raise TaskFailed(
-                f"Given path '{path}' is outside of project directory '{self.services.project_dir}' (illegal argument)",
+                f"Given path '{path}' is outside of project directory '{self.services.project_dir}'",
                 "outside_project",
                 "illegal argument",
             )
@@ -78,11 +78,13 @@ class Context:
         full = self.inside(path if path.endswith(".dig") else f"{path}.dig")
         try:
             config = load_config(self.files, full)
+            check_workflow_name(full.removesuffix(".dig"), config)
             body = called_body(config)
         except FileNotFoundError:
             raise TaskFailed(f"File not found: {full}", "file_not_found", "config") from None
         except WorkflowError as problem:
-            raise TaskFailed(str(problem), problem.kind, "config") from None
+            category = "model validation" if problem.kind == "bad_workflow_name" else "config"
+            raise TaskFailed(str(problem), problem.kind, category) from None
         except UserError as problem:
             raise TaskFailed(str(problem), "file_not_found", "config") from None
         directory = posixpath.dirname(full)

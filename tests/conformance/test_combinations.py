@@ -59,3 +59,24 @@ def test_a_body_that_is_exported_is_evaluated_by_its_tasks(run):
         +a: {loop>: 2}
     """)
     assert result.prints() == ["0", "1"]
+
+
+# -- called files
+
+
+def test_the_export_of_a_called_file_is_a_map(run):
+    result = run("+a: {call>: d/x}", {"d/x.dig": "_export: x\n+b: {echo>: b}"})
+    assert result.tree.tasks[1].error["kind"] == "bad_type (_export)"
+    assert errors(result)["+w+a"].endswith("(config)")
+
+
+@pytest.mark.parametrize(("path", "state"), [("1d/x", "error"), ("d/1x", "success")])
+def test_the_path_of_a_called_file_begins_like_the_name_of_a_workflow(run, path, state):
+    result = run(f"+a: {{call>: {path}}}", {f"{path}.dig": "+b: {echo>: b}"})
+    assert result.state == state
+
+
+def test_a_file_outside_is_refused_in_digdags_words(run):
+    words = errors(run("+a: {call>: ../x}"))["+w+a"]
+    assert words.startswith("Given path '../x.dig' is outside of project directory '")
+    assert words.count("(illegal argument)") == 1
