@@ -249,7 +249,7 @@ class _File:
     def value(self, event: Any) -> Any:
         tag, text = event.tag, event.value
         try:
-            if event.implicit[0]:
+            if event.implicit[0] or tag == "!":  # libyaml finds nothing implicit in the empty value of `a: !`
                 return scalars.plain(text)
             if tag is None:
                 if self.may_escape_slashes and event.style == '"':
