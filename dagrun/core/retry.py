@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dagrun.core.config import Params, Template
+from dagrun.core.kinds import to_integer
 from dagrun.errors import TaskFailed
 from dagrun.light import NamedTuple
 
@@ -54,10 +55,8 @@ def parse_retry(value: Any) -> Retry:
             max_interval=options.duration("max_interval", None) if kind == "exponential" else None,
             platform_limit=options.integer("platform_limit", PLATFORM_LIMIT),
         )
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TaskFailed(f"_retry can't be {value!r}; use a number, or a map with limit", "bad_retry", "config")
     try:
-        return Retry(int(value) if not isinstance(value, str) else int(value.strip() or 0))
+        return Retry(to_integer(value))
     except ValueError:
         raise TaskFailed(
             f"_retry can't be {value!r}; use a number, or a map with limit", "bad_retry", "config"

@@ -95,7 +95,7 @@ def prepare(attempt: Attempt, task: Task, services: Services, scope: Scope | Non
         hosted = third_party(attempt, name)
         # A third-party operator is never imported here: it answers for itself from its own process.
         operator = Operator() if hosted else registry.OPERATORS.load(name)()
-        if operator.retries and params.get("_retry") is not None:
+        if operator.retries and "_retry" in params:
             retry = parse_retry(params["_retry"])
         limits = limits_of(local)
         if "_use" in task.spec.config or "_priority" in task.spec.config:

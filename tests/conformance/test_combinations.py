@@ -80,3 +80,19 @@ def test_a_file_outside_is_refused_in_digdags_words(run):
     words = errors(run("+a: {call>: ../x}"))["+w+a"]
     assert words.startswith("Given path '../x.dig' is outside of project directory '")
     assert words.count("(illegal argument)") == 1
+
+
+# -- retries
+
+
+def test_a_retry_without_a_value_fails_a_task_that_reads_it_and_no_other(run):
+    result = run("""
+        _parallel: true
+        +a: {sh>: "true", _retry: null}
+        +b: {echo>: b, _retry: null}
+        +g:
+          _retry: null
+          +c: {echo>: c}
+    """)
+    assert [task.full_name for task in result.tree.tasks if task.error] == ["+w+a"]
+    assert result.tree.tasks[1].error["kind"] == "bad_retry"

@@ -181,7 +181,7 @@ def test_a_wait_of_less_than_a_second_is_kept():
 
 @pytest.mark.parametrize(
     "value", [{"limit": True}, {"limit": [3]}, {"limit": 1, "interval": -1}, {"limit": 1, "interval": True},
-              {"limit": 1, "interval": {}}, {"limit": 1, "interval_type": []}, {"limit": 2**70}, [], "3 times", 2.5]
+              {"limit": 1, "interval": {}}, {"limit": 1, "interval_type": []}, {"limit": 2**70}, [], "3 times"]
 )  # fmt: skip
 def test_a_retry_of_another_form_is_a_mistake_of_the_file(value):
     with pytest.raises(TaskFailed) as caught:
