@@ -83,7 +83,7 @@ def prepare(attempt: Attempt, task: Task, services: Services, scope: Scope | Non
         params, local = evaluated(attempt, task, scope, services, wishes)
         wishes.directories(local.get(INPUTS))
         outputs = patterns(local.get(OUTPUTS))
-        name, command = operator_of(local)
+        name, command = operator_of(local, params)
         if name is None:
             return Success()
         if command is not None:
@@ -152,11 +152,10 @@ def part(merged: Any, own: Any) -> Any:
     return merged
 
 
-def operator_of(local: Mapping[str, Any]) -> tuple[str | None, Any]:
-    """The operator's name and command, from the task's own keys alone: nothing inherited can take a task over (T-4)."""
-    named = local.get("_type")
-    if named is not None:
-        return str(named), local.get("_command")
+def operator_of(local: Mapping[str, Any], merged: Mapping[str, Any]) -> tuple[str | None, Any]:
+    """The operator's name and command. The name stands in the task's own keys: nothing inherited can take a task over (T-4)."""
+    if "_type" in local:
+        return Params(local).text("_type"), merged.get("_command")
     for key, value in local.items():
         if key.endswith(">"):
             return key[:-1], value

@@ -61,6 +61,20 @@ def test_a_body_that_is_exported_is_evaluated_by_its_tasks(run):
     assert result.prints() == ["0", "1"]
 
 
+def test_the_command_of_a_type_may_be_inherited(run):
+    result = run("""
+        _export: {_command: inherited}
+        +a: {_type: echo}
+        +b: {_type: echo, _command: own}
+    """)
+    assert result.prints() == ["inherited", "own"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("null", "missing (_type)"), ("{a: 1}", "bad_type (_type)")])
+def test_a_type_is_a_text(run, name, kind):
+    assert run(f"+a: {{_type: {name}}}").tree.tasks[1].error["kind"] == kind
+
+
 # -- called files
 
 
