@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagrun.core.config import mark_templates
+from dagrun.core.config import mark_templates, merge
 from dagrun.light import NamedTuple
 
 NOTHING: Mapping[str, Any] = {}
@@ -38,14 +38,13 @@ class TaskSpec:
     places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)  # of its keys, in a file
 
     def own(self, key: str) -> Any:
-        """A policy of this task as `_export` and its own keys give it; not inherited (spec/language X13)."""
-        if key == "_error" and self.error is not None:
-            return self.error
-        if key == "_check" and self.check is not None:
-            return self.check
-        if key in self.config:
-            return self.config[key]
-        return self.export.get(key)
+        """A policy of this task as `_export` and its own keys, merged over it, give it; not inherited (spec/language X13)."""
+        taken = {"_error": self.error, "_check": self.check}.get(key)
+        own = self.config.get(key) if taken is None else taken
+        exported = self.export.get(key)
+        if isinstance(exported, dict) and isinstance(own, dict):
+            return merge(exported, own)
+        return own if own is not None or key in self.config else exported
 
     def to_json(self) -> dict[str, Any]:
         """What the store keeps of a generated task."""

@@ -229,6 +229,13 @@ def test_policies_come_from_the_own_export_too_and_own_keys_win():
     assert (own("_retry"), own("_error"), own("_check")) == (1, {"+e": OK}, None)
 
 
+def test_a_policy_in_the_own_export_and_at_the_task_are_merged():
+    export = {"_retry": {"interval": 2}, "_error": {"_export": {"x": 1}, "echo>": "exported"}}
+    own = TaskSpec("+a", True, {"_retry": {"limit": 1}}, export, error={"echo>": "own"}).own
+    assert own("_retry") == {"interval": 2, "limit": 1}
+    assert own("_error") == {"_export": {"x": 1}, "echo>": "own"}
+
+
 # -- order of siblings
 
 
