@@ -53,8 +53,13 @@ def graft(tree: TaskTree, parent: Task, nodes: Sequence[Node], before: Sequence[
     ]
 
 
-def handlers(tree: TaskTree, task: Task, data: Mapping[str, Any], notes: list[str]) -> list[Task]:
-    """The failure alert of the root, and `^error`; `data` are its facts. A broken handler is left out, with a note."""
+def handlers(
+    tree: TaskTree, task: Task, data: Mapping[str, Any], notes: list[str], reset: Sequence[str] = ()
+) -> list[Task]:
+    """The failure alert of the root, and `^error`. A broken handler is left out, with a note.
+
+    `data` are its facts: they are merged over its own `_export`, from which the names in `reset` and `error` are taken (P9).
+    """
     made: list[Task] = []
     if task.parent is None:
         made += graft(
@@ -71,6 +76,10 @@ def handlers(tree: TaskTree, task: Task, data: Mapping[str, Any], notes: list[st
     except WorkflowError as problem:
         notes.append(f"{task.full_name}: its _error is skipped: {problem}")
         return made
+    export = dict(nodes[0].spec.export)
+    for name in (*reset, "error"):
+        apply_reset(export, name)
+    nodes[0].spec.export = export
     return made + graft(tree, task, nodes, made)
 
 
@@ -101,19 +110,21 @@ def facts(error: Mapping[str, Any]) -> dict[str, Any]:
     return {key: error[key] for key in ("message", "stacktrace") if key in error}
 
 
-def facts_of_children(tree: TaskTree, group: Task) -> dict[str, Any]:
-    """For a failure settled from children: their stores, and the deep merge of their errors, in order (P9)."""
+def facts_of_children(tree: TaskTree, group: Task) -> tuple[dict[str, Any], list[str]]:
+    """For a failure settled from children: their stores and the deep merge of their errors, in order; and their resets (P9)."""
     data: dict[str, Any] = {}
     error: dict[str, Any] = {}
+    resets: list[str] = []
     for task in sorted(tree.descendants(group), key=lambda task: task.index):
         for name in task.reset:
             apply_reset(data, name)
+        resets += task.reset
         if task.stored:
             data = merge(data, task.stored)
         if task.error:
             error = merge(error, facts(task.error))
     data["error"] = error
-    return data
+    return data, resets
 
 
 def copies(tree: TaskTree, group: Task) -> list[Task]:

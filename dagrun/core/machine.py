@@ -276,8 +276,8 @@ class Machine:
             group.retries += 1
             self.wait(group, self.now + retry.wait(group.retries), f"round {group.retries} failed")
             return
-        data = generate.facts_of_children(self.tree, group)
-        handlers = generate.handlers(self.tree, group, data, self.step.notes)
+        data, resets = generate.facts_of_children(self.tree, group)
+        handlers = generate.handlers(self.tree, group, data, self.step.notes, resets)
         if handlers:
             self.add(handlers)
             self.move(group, FAILING)

@@ -332,7 +332,8 @@ def compiled(call: Call, wanted: Subtasks) -> list[Node]:
     data = {item.name: item.data for item in wanted.items}
     for node in nodes:
         if node.parent == 0 and node.spec.name in data:
-            node.spec.data = data[node.spec.name]
+            node.spec.data = given = data[node.spec.name]  # in the place of what `_export` calls so
+            node.spec.export = {key: value for key, value in node.spec.export.items() if key not in given}
     return nodes
 
 

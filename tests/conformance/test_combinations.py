@@ -96,6 +96,60 @@ def test_a_file_outside_is_refused_in_digdags_words(run):
     assert words.count("(illegal argument)") == 1
 
 
+# -- what generators and failures put into an `_export`
+
+
+@pytest.mark.parametrize(
+    ("loop", "printed"),
+    [
+        ("for_range>: {from: 0, to: 1, step: 1}", '{"from":0,"to":1,"index":0}'),
+        ("for_each>: {range: [{to: 1}]}", '{"to":1}'),
+    ],
+)
+def test_a_variable_of_a_loop_replaces_what_the_body_exports(run, loop, printed):
+    result = run(f"""
+        +a:
+          {loop}
+          _do:
+            _export: {{range: {{x: 1}}}}
+            echo>: "${{range}}"
+    """)
+    assert result.prints() == [printed]
+
+
+def test_a_variable_of_a_loop_is_merged_with_what_is_exported_above(run):
+    result = run("""
+        _export: {x: {a: 1, b: 1}}
+        +a:
+          for_each>: {x: [{b: 2}]}
+          _do: {echo>: "${x}"}
+    """)
+    assert result.prints() == ['{"a":1,"b":2}']
+
+
+def test_the_error_replaces_what_its_handler_exports(run):
+    result = run("""
+        +a:
+          _error:
+            _export: {error: {code: 1}}
+            echo>: "${error}"
+          +b: {fail>: boom}
+    """)
+    assert result.prints() == ['{"message":"boom"}']
+
+
+def test_what_tasks_reset_is_gone_from_the_export_of_the_handler_of_their_group(run):
+    result = run("""
+        +a:
+          _error:
+            _export: {x: 1, y: {a: 1, b: 2}, z: 3}
+            echo>: "${typeof x} ${y} ${z}"
+          +b: {store>: {y: {c: 3}}, reset: [x, y.a]}
+          +f: {fail>: boom}
+    """)
+    assert result.prints() == ['undefined {"b":2,"c":3} 3']
+
+
 # -- retries
 
 
