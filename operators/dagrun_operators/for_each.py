@@ -12,7 +12,7 @@ from dagrun.plugins.operator import Option, Params, Succeeded, TaskContext, json
 
 from .generate import Generator, body, check_limit, repeat
 
-SHOWN = 8  # characters of a variable's name and of its value that a task's name shows
+SHOWN = 8  # characters, as Java counts them, of a variable's name and of its value that a task's name shows
 
 
 class ForEach(Generator):
@@ -61,4 +61,5 @@ def one_round(names: list[str], choice: tuple[tuple[int, Any], ...]) -> tuple[st
 def shown(value: Any) -> str:
     """The value as part of a task's name: cut first, then escaped (spec/operators 11.3)."""
     text = value if isinstance(value, str) else json_text(value)
-    return quote(text[:SHOWN], safe="", errors="replace").replace("~", "%7E")
+    units = text.encode("utf-16-le", "surrogatepass")[: 2 * SHOWN]
+    return quote(units.decode("utf-16-le", "surrogatepass"), safe="", errors="replace").replace("~", "%7E")

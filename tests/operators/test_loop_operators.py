@@ -98,7 +98,7 @@ def test_for_each_makes_the_product_with_the_first_variable_slowest():
     [
         ("!?", "%21%3F"), ("+ ", "%2B%20"), ("a~b", "a%7Eb"), ("あ", "%E3%81%82"), ("a*b", "a%2Ab"),
         ("p/q r", "p%2Fq%20r"), ("0123456789", "01234567"), ({"k": 3}, "%7B%22k%22%3A3%7D"), (None, "null"),
-        (True, "true"), (1.5, "1.5"), ("a-b_c.d", "a-b_c.d"),
+        (True, "true"), (1.5, "1.5"), ("a-b_c.d", "a-b_c.d"), ("😀" * 5, "%F0%9F%98%80" * 4), ("abcdefg😀", "abcdefg%3F"),
     ],
 )  # fmt: skip
 def test_for_each_names_show_the_values(value, shown):
