@@ -41,12 +41,11 @@ def rows_of(workflow: Workflow, params: Mapping[str, Any], session_time: int) ->
     identity = Identity(0, 0, "", 0, session_time, workflow.timezone)
     tree = build_tree(workflow)
     variables = Variables(tree, params)
-    builtins = builtin_variables(identity, params)
     scope = JavaScript().at(workflow.timezone, time.time())
-    return [row_of(variables, builtins, scope, task) for task in tree.tasks]
+    return [row_of(variables, identity, scope, task) for task in tree.tasks]
 
 
-def row_of(variables: Variables, builtins: Mapping[str, Any], scope: Any, task: Task) -> dict[str, Any]:
+def row_of(variables: Variables, identity: Identity, scope: Any, task: Task) -> dict[str, Any]:
     row: dict[str, Any] = {"task": task.full_name, "operator": "", "command": "", "note": "", "params": {}}
     if not task.spec.operator:
         if not next(iter(variables.tree.members(task)), None):
@@ -55,7 +54,7 @@ def row_of(variables: Variables, builtins: Mapping[str, Any], scope: Any, task: 
     key = next((key for key in task.spec.config if key.endswith(">")), "_type")
     row["operator"] = key
     seen = variables.visible(task)
-    inherited = {**{name: seen[name] for name in seen}, **builtins, "task_name": task.full_name}
+    inherited = {**seen.in_order(), **builtin_variables(identity, seen), "task_name": task.full_name}
     try:
         params = evaluate(inherited, task.spec.config, scope)
         row["params"] = {name: params[name] for name in task.spec.config if name not in ("_do", "_else_do")}

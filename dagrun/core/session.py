@@ -18,6 +18,8 @@ from dagrun.light import NamedTuple, pattern
 SECOND = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KNOWN_TIMES = 1024  # that many are remembered as texts: of a crowd of sessions most have the same ones
+GIVEN_TIMES = ("last_session_time", "next_session_time", "last_executed_session_time")
+WRITTEN_TIME = pattern(r"\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d\Z", re.ASCII)  # as `session_time` is
 FULL_TIME = pattern(r"\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:?\d\d)\Z", re.ASCII)
 
 
@@ -36,7 +38,7 @@ class Identity(NamedTuple):
 def builtin_variables(identity: Identity, params: Mapping[str, Any]) -> dict[str, Any]:
     """The variables that every task of the attempt sees alike; `task_name` comes on top of them.
 
-    `params` are the session parameters: `last_session_time` and its like are derived from what stands there.
+    `params` are all others: what is derived from `last_session_time` and its like goes by what stands there.
     """
     place = zone(identity.timezone)
     variables: dict[str, Any] = {
@@ -48,10 +50,7 @@ def builtin_variables(identity: Identity, params: Mapping[str, Any]) -> dict[str
         **time_variables("session", identity.session_time, place),
     }
     for name in ("last_session", "next_session"):
-        given = params.get(f"{name}_time")
-        at = parse_full_time(given) if isinstance(given, str) else None
-        if at is not None:
-            variables.update(time_variables(name, at, place, given))
+        variables.update(derived(name, params.get(f"{name}_time"), place))
     variables.update(last_executed(params, place))
     if identity.retry_name:
         variables["retry_attempt_name"] = identity.retry_name
@@ -62,11 +61,16 @@ def last_executed(params: Mapping[str, Any], place: tzinfo) -> Mapping[str, Any]
     """`last_executed_session_*`: empty texts where no session came before; the offset is then that of the epoch."""
     name = "last_executed_session"
     given = params.get(f"{name}_time")
-    at = parse_full_time(given) if isinstance(given, str) else None
-    if at is not None:
-        return time_variables(name, at, place, str(given))
+    if given is not None:
+        return derived(name, given, place)
     empty = dict.fromkeys((f"{name}_{part}" for part in ("time", "date", "date_compact", "local_time", "unixtime")), "")
     return {**empty, f"{name}_tz_offset": offset_text(EPOCH.astimezone(place), colon=False)}
+
+
+def derived(name: str, given: Any, place: tzinfo) -> Mapping[str, Any]:
+    """What a time says, if it is written as `session_time` is; else nothing."""
+    at = parse_full_time(given) if isinstance(given, str) and WRITTEN_TIME.match(given) else None
+    return time_variables(name, at, place, str(given)) if at is not None else {}
 
 
 @lru_cache(KNOWN_TIMES)

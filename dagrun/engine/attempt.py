@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagrun.core.params import EMPTY, Scope, Variables
-from dagrun.core.session import Identity, builtin_variables
+from dagrun.core.session import GIVEN_TIMES, Identity, builtin_variables
 from dagrun.core.tree import Task, TaskTree
 from dagrun.engine.rows import decode
 from dagrun.engine.turn import Live
@@ -37,7 +37,7 @@ class Attempt:
     files: Files
     params: Mapping[str, Any]
     options: Mapping[str, Any]
-    builtins: Mapping[str, Any]
+    identity: Identity
     manifest: Mapping[str, Any] = field(default_factory=dict)
     project_dir: str = ""  # where the files are that its tasks may ask for in place
     known: Variables | None = None
@@ -45,9 +45,11 @@ class Attempt:
     waits_for: dict[int, int] = field(default_factory=dict)  # index of a waiting task → attempt that it waits for
     hosting: Hosting = field(default_factory=Hosting)
     id: int = field(init=False)
+    usual: Mapping[str, Any] = field(init=False)  # the built-in variables, unless a task sees other given times
 
     def __post_init__(self) -> None:
         self.id = self.live.id
+        self.usual = builtin_variables(self.identity, self.params)
 
     @property
     def tree(self) -> TaskTree:
@@ -83,6 +85,12 @@ class Attempt:
             return EMPTY
         return self.variables().visible(task)
 
+    def builtins(self, scope: Scope) -> Mapping[str, Any]:
+        """The built-in variables for a task that sees `scope`: some are derived from times that anyone may give."""
+        if scope is EMPTY or all(scope.get(name) == self.params.get(name) for name in GIVEN_TIMES):
+            return self.usual
+        return builtin_variables(self.identity, scope)
+
 
 def open_attempt(
     tx: Tx, live: Live, row: AttemptRow, files: Files, manifest: Mapping[str, Any], project_dir: str
@@ -105,7 +113,7 @@ def open_attempt(
         files=files,
         params=params,
         options=decode(row.options),
-        builtins=builtin_variables(identity, params),
+        identity=identity,
         manifest=manifest,
         project_dir=project_dir,
     )

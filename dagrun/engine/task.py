@@ -127,7 +127,7 @@ def evaluated(
     attempt: Attempt, task: Task, scope: Scope, services: Services, wishes: Wishes
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The merged, evaluated map of the task (spec/language P6), and the part of it that is written at the task itself."""
-    builtins = {**attempt.builtins, "task_name": task.full_name}
+    builtins = {**attempt.builtins(scope), "task_name": task.full_name}
     inherited = {**scope.in_order(), **builtins}
     for name in CONDITIONAL:
         inherited.pop(name, None)

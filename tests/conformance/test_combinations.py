@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,10 @@ Run = Callable[..., Result]
 def run(tmp_path: Path) -> Iterator[Run]:
     """Runs the workflow `w`, given as its text, with other files beside it."""
 
-    def run(text: str, files: Mapping[str, str] | None = None) -> Result:
+    def run(text: str, files: Mapping[str, str] | None = None, params: Mapping[str, Any] | None = None) -> Result:
         project = Project(tmp_path / "p")
         project.push({"w.dig": dedent(text), **(files or {})})
-        return project.run(project.submit())
+        return project.run(project.submit(params=params))
 
     with operators_registered():
         yield run
@@ -59,6 +60,32 @@ def test_a_body_that_is_exported_is_evaluated_by_its_tasks(run):
         +a: {loop>: 2}
     """)
     assert result.prints() == ["0", "1"]
+
+
+LAST = "${last_session_time} ${last_session_date} ${last_session_unixtime}"
+
+
+def test_what_is_derived_from_a_given_time_goes_by_the_value_that_the_task_sees(run):
+    result = run(
+        f"""
+        _export: {{last_session_time: "2024-02-03T00:00:00+00:00"}}
+        +a: {{echo>: "{LAST}"}}
+        +b: {{store>: {{last_session_time: "2024-03-04T00:00:00+00:00"}}}}
+        +c: {{echo>: "{LAST}"}}
+        """,
+        params={"last_session_time": "2024-01-02T00:00:00+00:00"},
+    )
+    assert result.prints() == [
+        "2024-02-03T00:00:00+00:00 2024-02-03 1706918400",
+        "2024-03-04T00:00:00+00:00 2024-03-04 1709510400",
+    ]
+
+
+@pytest.mark.parametrize("name", ["next_session", "last_executed_session"])
+@pytest.mark.parametrize("given", ["2024-01-02T00:00:00Z", "2024-01-02T00:00:00+0000", "2024-01-02", 7, ""])
+def test_nothing_is_derived_from_what_is_not_written_like_a_session_time(run, name, given):
+    text = f'+a: {{echo>: "${{{name}_time}} ${{typeof {name}_date}}"}}'
+    assert run(text, params={f"{name}_time": given}).prints() == [f"{given} undefined"]
 
 
 def test_the_command_of_a_type_may_be_inherited(run):

@@ -171,14 +171,23 @@ def test_an_attempt_with_a_name_shows_it():
 
 @pytest.mark.parametrize("name", ["last_session", "next_session", "last_executed_session"])
 def test_parts_of_a_given_time_are_those_of_its_instant_in_the_zone_and_the_text_stays(name):
-    variables = builtin_variables(IDENTITY._replace(timezone="Asia/Tokyo"), {f"{name}_time": "2016-01-29T20:00:00Z"})
+    variables = builtin_variables(
+        IDENTITY._replace(timezone="Asia/Tokyo"), {f"{name}_time": "2016-01-29T21:00:00+01:00"}
+    )
     assert {key.removeprefix(name): value for key, value in variables.items() if key.startswith(name)} == {
-        "_time": "2016-01-29T20:00:00Z", "_date": "2016-01-30", "_date_compact": "20160130",
+        "_time": "2016-01-29T21:00:00+01:00", "_date": "2016-01-30", "_date_compact": "20160130",
         "_local_time": "2016-01-30 05:00:00", "_tz_offset": "+0900", "_unixtime": 1454097600,
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("given_time", ["2016-01-30", "", 3, None, "soon"])
-def test_a_given_time_of_another_form_is_left_out(given_time):
+@pytest.mark.parametrize(
+    "given_time", ["2016-01-30", "2016-01-29T20:00:00Z", "2016-01-29T20:00:00+0000", "", 3, "soon"]
+)
+def test_from_a_given_time_of_another_form_nothing_is_derived(given_time):
     variables = builtin_variables(IDENTITY, {"last_session_time": given_time, "last_executed_session_time": given_time})
+    assert not [name for name in variables if name.startswith("last_")]
+
+
+def test_no_time_of_a_session_before_is_an_empty_one():
+    variables = builtin_variables(IDENTITY, {"last_session_time": None, "last_executed_session_time": None})
     assert "last_session_date" not in variables and variables["last_executed_session_date"] == ""
