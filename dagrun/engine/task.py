@@ -86,6 +86,7 @@ def prepare(attempt: Attempt, task: Task, services: Services, scope: Scope | Non
         name, command = operator_of(local, params)
         if name is None:
             return Success()
+        params["_type"] = name
         if command is not None:
             params["_command"] = command
         else:

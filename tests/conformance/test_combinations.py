@@ -97,6 +97,16 @@ def test_the_command_of_a_type_may_be_inherited(run):
     assert result.prints() == ["inherited", "own"]
 
 
+def test_a_command_finds_the_type_and_the_command_of_its_task_in_its_environment(run):
+    result = run("""
+        +a: {sh>: 'echo "$_type|$_command"'}
+        +b: {_type: sh, _command: 'echo "$_type|$_command"'}
+    """)
+    printed = 'sh|echo "$_type|$_command"\n'
+    assert result.recorder.output["+w+a"] == printed
+    assert [text for name, text in result.recorder.prints[result.id] if name == "+w+b"] == [printed.rstrip()]
+
+
 @pytest.mark.parametrize(("name", "kind"), [("null", "missing (_type)"), ("{a: 1}", "bad_type (_type)")])
 def test_a_type_is_a_text(run, name, kind):
     assert run(f"+a: {{_type: {name}}}").tree.tasks[1].error["kind"] == kind
