@@ -83,18 +83,24 @@ def handlers(
     return made + graft(tree, task, nodes, made)
 
 
-def sla_tasks(tree: TaskTree, event: Overdue) -> list[Task]:
-    """An alert, a failing task and the tasks of `sla` itself, below the root (spec/language A4)."""
+def sla_tasks(tree: TaskTree, event: Overdue, notes: list[str]) -> list[Task]:
+    """An alert, a failing task and the tasks of `sla` itself, below the root (spec/language A4).
+
+    Broken ones are left out, with a note: nobody looks at them before.
+    """
     root = tree.root
     nodes: list[list[Node]] = []
     if event.alert:
         nodes.append([single(root, "^sla^alert", {"_type": "notify", "_command": "SLA violation detected"})])
     if event.fail:
         nodes.append([single(root, "^sla^fail", {"_type": "fail", "_command": "SLA violation"})])
-    if event.tasks:
-        nodes.append(compile_generated("^sla", event.tasks, root.full_name))
-    else:  # an empty group, which succeeds (spec/scheduling 11.4)
-        nodes.append([Node(0, None, f"{root.full_name}^sla", TaskSpec("^sla", False, {}))])
+    own = [Node(0, None, f"{root.full_name}^sla", TaskSpec("^sla", False, {}))]
+    if event.tasks:  # else an empty group, which succeeds (spec/scheduling 11.4)
+        try:
+            own = compile_generated("^sla", event.tasks, root.full_name)
+        except WorkflowError as problem:
+            notes.append(f"{root.full_name}: the tasks of its sla are skipped: {problem}")
+    nodes.append(own)
     tasks: list[Task] = []
     for group in nodes:
         tasks += graft(tree, root, group, tasks)

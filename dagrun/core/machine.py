@@ -171,7 +171,7 @@ class Machine:
         """Its tasks run at once, as members of the root; they hold the root open, and can fail it."""
         root = self.tree.root
         if root.state in (PLANNED, WAITING) and not self.tree.cancel_requested:
-            self.add(generate.sla_tasks(self.tree, event))
+            self.add(generate.sla_tasks(self.tree, event, self.step.notes))
             if root.state == PLANNED:
                 self.open(root)
 

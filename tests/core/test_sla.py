@@ -118,6 +118,13 @@ def test_an_alarm_holds_the_attempt_open_until_its_tasks_are_done():
     assert run.tree.root.state == "success"
 
 
+def test_broken_tasks_of_an_alarm_are_left_out_with_a_note():
+    run = Simulation(tree_of(text_of({"+a": OK}))).start()
+    step = run.send(Overdue(False, False, {"no": "key of a group"}))
+    assert "a group can't have these keys: no" in step.notes[0]
+    assert run.states() == {"+w": "planned", "+w+a": "ready", "+w^sla": "success"}
+
+
 def test_an_alarm_whose_task_fails_fails_the_attempt():
     run = Simulation(tree_of(text_of({"+a": OK}))).start()
     run.send(Overdue(True, False, {}))
