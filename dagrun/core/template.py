@@ -101,10 +101,10 @@ def _split(text: str) -> Iterator[Part]:
         end = found.end if found else None
         # Where Digdag's scanner, which counts braces wherever they stand, finds no end, it gives literal text.
         plain_end = balanced(text, start + 2)
-        rest = text[start:] if plain_end is None else None
+        rest = text[start:].replace("$$", "$") if plain_end is None else None
         if found is None or end is None:
             if plain_end is None:
-                literal += text[start:]
+                literal += rest or ""
                 position = len(text)
                 break
             end = plain_end

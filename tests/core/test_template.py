@@ -103,6 +103,8 @@ def test_no_text_breaks_the_scanner(text: str) -> None:
         ("$${a}", "$1"),
         ("[${}]", "[]"),
         ("${a", "${a"),
+        ("$$ ${a $$", "$ ${a $"),
+        ("${'{' + } $$", "${'{' + } $"),
         ("${secret:k} ${secret:${s}}", "${secret:k} ${secret:text}"),
         ("${'}'}", "}"),
         ("${ {k: 7}.k }", "7"),
