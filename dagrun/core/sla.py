@@ -60,6 +60,7 @@ def alarm_of(workflow: Workflow, run_time: int, pace: Pace | None = None) -> Ala
         return None
     if not isinstance(wanted, Mapping):
         raise bad(workflow, "sla must be a map")
+    wanted = {key: value for key, value in wanted.items() if value is not None or key not in DIGDAGS}
     ours = [key for key in OURS if key in wanted]
     if len([key for key in DIGDAGS if key in wanted]) != 1 and not ours:
         raise bad(workflow, "SLA must be specified using either the 'time' or 'duration' option")

@@ -78,6 +78,10 @@ def test_all_other_keys_are_the_tasks_of_the_alarm():
     assert found.event() == Overdue(False, True, {"+mail": OK, "_parallel": True})
 
 
+def test_a_time_without_a_value_is_left_out():
+    assert due({"time": None, "duration": "1:00"}) == due({"duration": "1:00"})
+
+
 @pytest.mark.parametrize(
     "sla",
     [{}, {"fail": True}, {"time": "13:00", "duration": "01:00"}, "13:00", ["13:00"], {"time": "1300"}, {"time": 13},
