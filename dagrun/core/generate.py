@@ -161,11 +161,10 @@ def copies(tree: TaskTree, group: Task) -> list[Task]:
 
 
 def check_limit(tree: TaskTree, more: int) -> None:
-    if len(tree.tasks) + more > tree.task_limit:
+    if more and len(tree.tasks) + more > tree.task_limit:  # copies for a retry may be beyond it already (C17)
         raise WorkflowError(
-            f"Too many tasks. Limit: {tree.task_limit}, Current: {len(tree.tasks)}, Adding: {more}",
-            kind="task_limit", hint="split the workflow",
-        )  # fmt: skip
+            f"Too many tasks. Limit: {tree.task_limit}, Current: {len(tree.tasks)}, Adding: {more}", kind="task_limit"
+        )
 
 
 def carry_over(tree: TaskTree, tasks: list[Task]) -> list[Task]:

@@ -196,8 +196,9 @@ class Machine:
         try:
             tasks = generate.children_of_success(self.tree, task, outcome)
         except WorkflowError as problem:
+            what = "task limit exceeded" if problem.kind == "task_limit" else "config"
             self.fail_for_good(
-                task, {"kind": problem.kind, "message": f"{problem} (config)", "stacktrace": problem.kind}
+                task, {"kind": problem.kind, "message": f"{problem} ({what})", "stacktrace": problem.kind}
             )
             return
         task.stored, task.reset, task.exported = outcome.stored, outcome.reset, outcome.exported

@@ -18,10 +18,12 @@ Run = Callable[..., Result]
 def run(tmp_path: Path) -> Iterator[Run]:
     """Runs the workflow `w`, given as its text, with other files beside it."""
 
-    def run(text: str, files: Mapping[str, str] | None = None, params: Mapping[str, Any] | None = None) -> Result:
+    def run(
+        text: str, files: Mapping[str, str] | None = None, params: Mapping[str, Any] | None = None, limit: int = 1000
+    ) -> Result:
         project = Project(tmp_path / "p")
         project.push({"w.dig": dedent(text), **(files or {})})
-        return project.run(project.submit(params=params))
+        return project.run(project.submit(params=params, options={"task_limit": limit}))
 
     with operators_registered():
         yield run
@@ -201,3 +203,24 @@ def test_a_retry_without_a_value_fails_a_task_that_reads_it_and_no_other(run):
     """)
     assert [task.full_name for task in result.tree.tasks if task.error] == ["+w+a"]
     assert result.tree.tasks[1].error["kind"] == "bad_retry"
+
+
+# -- the limit of tasks
+
+
+def test_tasks_of_a_round_beyond_the_limit_succeed_if_they_add_none(run):
+    result = run(
+        """
+        +g:
+          _retry: 2
+          +f: {flaky>: 2}
+          +e: {echo>: e}
+        """,
+        limit=5,
+    )
+    assert (result.state, result.prints()) == ("success", ["e"])
+
+
+def test_a_handler_reads_of_the_limit_in_digdags_words(run):
+    result = run('+a: {loop>: 3, _do: {echo>: x}, _error: {echo>: "${error.message}"}}', limit=5)
+    assert result.prints() == ["Too many tasks. Limit: 5, Current: 2, Adding: 4 (task limit exceeded)"]
