@@ -16,10 +16,11 @@ from dagrun.core.workflow import NOTHING, Place
 from dagrun.errors import TaskFailed, WorkflowError
 from dagrun.light import pattern
 
-GROUP_KEYS = (
+DIGDAGS = (
     "timezone", "schedule", "sla", "_parallel", "_background", "_after", "_error", "_check", "_retry", "_export",
-    "_secrets", "_needs", "_workspace", "_use", "_docker",
+    "_secrets",
 )  # fmt: skip
+GROUP_KEYS = (*DIGDAGS, "_needs", "_workspace", "_use", "_docker")
 TASKS_ALONE = (
     "_env",
     "_inputs",
@@ -65,7 +66,8 @@ def check_keys(config: Mapping[str, Any], is_operator: bool, full_name: str, pla
         return
     unknown = [key for key in config if key not in GROUP_KEYS and not key.startswith("+")]
     if unknown:
-        named = [f"{key} (suggesting {near})" if (near := suggest(key, GROUP_KEYS)) else key for key in unknown]
+        # The kind is that of the cases, which know none of our own keys; the hint does.
+        named = [f"{key} (suggesting {near})" if (near := suggest(key, DIGDAGS)) else key for key in unknown]
         fail(f"invalid_group_keys: {', '.join(named)}", f"a group can't have these keys: {', '.join(unknown)}",
              full_name, place_of(config, unknown[0], place), hint=unknown_key_hint(unknown, GROUP_KEYS))  # fmt: skip
 

@@ -139,6 +139,11 @@ def test_an_unknown_key_of_a_group_is_refused_with_its_place_and_the_nearest_one
     assert problem.hint == "did you mean _paralel → _parallel?"
 
 
+def test_the_kind_of_an_unknown_key_suggests_no_key_of_our_own_but_the_hint_does():
+    problem = refused({"+a": {"_workdir": "x"}})
+    assert (problem.kind, problem.hint) == ("invalid_group_keys: _workdir", "did you mean _workdir → _workspace?")
+
+
 def test_all_unknown_keys_of_a_group_are_named():
     assert refused({"+g": {"one": 1, "two": 2, "+a": OK}}).kind == "invalid_group_keys: one, two"
 
