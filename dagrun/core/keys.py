@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from dagrun.core.config import Map, Params, suggest
 from dagrun.core.files import patterns, targets
+from dagrun.core.kinds import to_list, to_text
 from dagrun.core.needs import Need
 from dagrun.core.template import file_references
 from dagrun.core.workflow import NOTHING, Place
@@ -161,10 +162,11 @@ def name_list(config: Mapping[str, Any], key: str, full_name: str, place: Place)
     value = config.get(key)
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+    try:
+        return [to_text(name) for name in to_list(value)]
+    except ValueError:
         fail(f"bad_type ({key})", f"{key} must be a list of task names", full_name, place_of(config, key, place),
              hint=f"write  {key}: [+a, +b]")  # fmt: skip
-    return value
 
 
 def check_task_name(name: str, config: Mapping[str, Any], place: Place | None, full_name: str) -> None:

@@ -296,7 +296,12 @@ def test_a_later_sibling_in_after_is_refused_and_needs_are_named():
     assert problem.kind == "unknown_dependency" and "_needs" in str(problem.hint)
 
 
-@pytest.mark.parametrize("after", ["+a", [1], {"+a": 1}])
+def test_a_number_in_after_is_a_text_like_any_and_names_no_sibling():
+    problem = refused("_parallel: true\n'+20': {sh>: x}\n+b: {sh>: x, _after: [+20]}\n")
+    assert problem.kind == "unknown_dependency" and problem.hint == "did you mean +20?"
+
+
+@pytest.mark.parametrize("after", ["+a", [["+a"]], {"+a": 1}])
 def test_after_is_a_list_of_names(after):
     assert refused({"_parallel": True, "+a": OK, "+b": {**OK, "_after": after}}).kind == "bad_type (_after)"
 

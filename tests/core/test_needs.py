@@ -140,7 +140,7 @@ def test_this_is_no_name_of_a_task(name):
     assert refused({"_parallel": True, "+load": OK, "+a": need(name)}).kind == "unknown_dependency"
 
 
-@pytest.mark.parametrize("value", ["+a", [1], {"+a": 1}])
+@pytest.mark.parametrize("value", ["+a", [["+a"]], {"+a": 1}])
 def test_needs_are_a_list_of_names(value):
     assert refused({"_parallel": True, "+a": OK, "+b": {**OK, "_needs": value}}).kind == "bad_type (_needs)"
 
