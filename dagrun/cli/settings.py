@@ -8,11 +8,17 @@ first file that is there counts: dagrun's own (`config.toml`) before Digdag's (`
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dagrun.errors import NotFound, UserError
-from dagrun.light import NamedTuple
+from dagrun.light import NamedTuple, pattern
+
+BLANKS = " \t\f"
+PAIR = pattern(r"((?:[^\\=: \t\f]|\\.)*)[ \t\f]*[=:]?[ \t\f]*(.*)", re.DOTALL)  # the sign may be missing: `key value`
+ESCAPE = pattern(r"\\(?:u([0-9a-fA-F]{4})|(.?))", re.DOTALL)
+LETTERS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 
 class Settings(NamedTuple):
@@ -81,16 +87,30 @@ def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def parse_properties(text: str) -> dict[str, str]:
-    """Java's properties format as people write it: `key = value`, `#` and `!` comments, `\\` at the end goes on."""
-    values: dict[str, str] = {}
-    for line in text.replace("\\\n", "").splitlines():
-        line = line.strip()
+    """Java's properties format: `key = value`, `#` and `!` comments, escapes, `\\` at the end of a line goes on."""
+    pairs = [pair.groups() for line in logical_lines(text) if (pair := PAIR.match(line))]
+    return {unescaped(key): unescaped(value) for key, value in pairs}
+
+
+def logical_lines(text: str) -> Iterator[str]:
+    """The lines that hold something, without blanks in front, each with those that go on with it."""
+    lines = iter(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    for line in lines:
+        line = line.lstrip(BLANKS)
         if not line or line[0] in "#!":
             continue
-        cut = min((line.index(sign) for sign in "=:" if sign in line), default=None)
-        key, value = (line, "") if cut is None else (line[:cut], line[cut + 1 :])
-        values[key.strip()] = value.strip()
-    return values
+        while (len(line) - len(line.rstrip("\\"))) % 2:  # of two backslashes the first one is no mark but an escape
+            line = line[:-1] + next(lines, "").lstrip(BLANKS)
+        yield line
+
+
+def unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    text = ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else LETTERS.get(found[2], found[2]), text)
+    return text.encode("utf-16-le", "surrogatepass").decode(
+        "utf-16-le", "replace"
+    )  # two halves of a pair are one letter
 
 
 def set_nested(params: dict[str, Any], dotted: str, value: Any) -> None:

@@ -29,6 +29,26 @@ def test_digdags_properties_file_is_read(home):
     assert load_settings(home.environment).params == {"mysql": {"host": "db1"}, "day": "monday"}
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("params.a=b=c", {"a": "b=c"}),
+        ("params.a : b", {"a": "b"}),
+        ("params.a b", {"a": "b"}),
+        ("params.a", {"a": ""}),
+        ("  params.a = b ", {"a": "b "}),
+        (r"params.a = C:\\dir\tx\u0041\ud83d\ude00\q", {"a": "C:\\dir\txA😀q"}),
+        (r"params.a\:b\ c = 1", {"a:b c": "1"}),
+        ("params.a = long\\\n   er\r\nparams.b = 1", {"a": "longer", "b": "1"}),
+        ("params.a = x\\\\\nparams.b = 1", {"a": "x\\", "b": "1"}),
+        ("# params.a = x\\\nparams.b = 1\\", {"b": "1"}),
+    ],
+)
+def test_a_line_of_digdags_file_is_read_as_java_does(home, line, expected):
+    home("digdag/config", line)
+    assert load_settings(home.environment).params == expected
+
+
 def test_toml_goes_before_digdags_file(home):
     home("digdag/config", "params.day = monday")
     home("dagrun/config.toml", "[params]\nday = 'friday'\nrows = 3\n")
