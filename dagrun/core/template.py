@@ -121,7 +121,7 @@ def _split(text: str) -> Iterator[Part]:
 def _next_expression(text: str, position: int) -> int | None:
     while True:
         start = text.find("${", position)
-        if start < 0:
+        if start < 0 or start + 2 == len(text):  # what ends in ${ opens nothing
             return None
         if not _RESERVED_FORM.match(text, start + 2):
             return start

@@ -104,6 +104,7 @@ def test_no_text_breaks_the_scanner(text: str) -> None:
         ("[${}]", "[]"),
         ("${a", "${a"),
         ("$$ ${a $$", "$ ${a $"),
+        ("${a} $${", "1 ${"),
         ("${'{' + } $$", "${'{' + } $"),
         ("${secret:k} ${secret:${s}}", "${secret:k} ${secret:text}"),
         ("${'}'}", "}"),
