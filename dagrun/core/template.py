@@ -345,19 +345,20 @@ class Evaluation:
         if wanted or any(name in done for name in local):
             for name in self.inherited:
                 if name in local:
-                    top[name] = done[name] = self.value(self.joined(name), top, nested=False)
+                    top[name] = done[name] = self.entry(name, self.joined(name), top, nested=False)
                 elif name in wanted:
                     value = self.value(done[name], top, nested=False)
                     top[name] = done[name] = self.seen[name] = value
         for name, value in local.items():
             if name not in self.inherited:
-                top[name] = done[name] = value if name in NOT_EVALUATED else self.value(value, top, nested=False)
+                top[name] = done[name] = self.entry(name, value, top, nested=False)
         return done
+
+    def entry(self, name: str, value: Any, before: Mapping[str, Any], *, nested: bool) -> Any:
+        return value if name in NOT_EVALUATED else self.value(value, before, nested=nested)
 
     def joined(self, name: str) -> Any:
         inherited, own = self.inherited[name], self.local[name]
-        if name in NOT_EVALUATED:
-            return own
         if isinstance(inherited, Mapping) and isinstance(own, Mapping):
             from dagrun.core.config import merge
 
@@ -378,7 +379,7 @@ class Evaluation:
     def nested(self, values: Mapping[str, Any]) -> dict[str, Any]:
         done: dict[str, Any] = {}
         for name, value in values.items():
-            done[name] = value if name in NOT_EVALUATED else self.value(value, done, nested=True)
+            done[name] = self.entry(name, value, done, nested=True)
         return done
 
 

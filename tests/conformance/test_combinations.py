@@ -64,6 +64,15 @@ def test_a_body_that_is_exported_is_evaluated_by_its_tasks(run):
     assert result.prints() == ["0", "1"]
 
 
+def test_a_body_is_merged_with_one_that_is_exported_above_and_left_to_its_tasks(run):
+    result = run("""
+        _export:
+          _do: {_export: {x: "x${i}"}, echo>: exported}
+        +a: {loop>: 2, _do: {echo>: "${i} ${x}"}}
+    """)
+    assert result.prints() == ["0 x0", "1 x1"]
+
+
 LAST = "${last_session_time} ${last_session_date} ${last_session_unixtime}"
 
 
