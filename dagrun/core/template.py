@@ -23,6 +23,7 @@ from dagrun.errors import TaskFailed
 from dagrun.light import Protocol, pattern
 
 NOT_EVALUATED = ("_do", "_else_do")  # at any depth (spec/language T4)
+NOT_INHERITED = ("_check", "_error")  # for tasks to come, which see more
 _RESERVED_FORM = pattern(r"[a-z]+:")  # `${secret:…}` and its like are left to operators
 _SHOWN = 200  # characters of a text in a message
 _LARGEST_PLAIN = 1 << 53
@@ -326,6 +327,8 @@ def evaluate(
     A text sees the inherited names, evaluated if they stand earlier and raw otherwise, overlaid by the evaluated entries
     before it in its own map. `templated`: the inherited names that hold Templates, in order, if the caller knows them.
     """
+    if any(name in inherited for name in NOT_INHERITED):
+        inherited = {name: value for name, value in inherited.items() if name not in NOT_INHERITED}
     return Evaluation(inherited, local, javascript).run(templated)
 
 

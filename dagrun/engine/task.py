@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000
 MOST_NESTED = 100  # groups generated inside each other; a workflow that calls itself ends here, not at the task limit
-CONDITIONAL = ("_check", "_error")  # inherited ones are nothing to the task: what stands in them is for tasks to come
 SINCE = "_since"  # in a memo: when the first call of a try with a time limit was made, microseconds
 
 
@@ -130,13 +129,11 @@ def evaluated(
     """The merged, evaluated map of the task (spec/language P6), and the part of it that is written at the task itself."""
     builtins = {**attempt.builtins(scope), "task_name": task.full_name}
     inherited = {**scope.in_order(), **builtins}
-    for name in CONDITIONAL:
-        inherited.pop(name, None)
     if attempt.live.workflow.evaluates_data:
         inherited = {**mark_templates(inherited), **builtins}
         names = [name for name in inherited if name not in builtins]
     else:
-        names = [name for name in scope.template_names() if name in inherited and name not in builtins]
+        names = [name for name in scope.template_names() if name not in builtins]
     merged = evaluate(
         inherited,
         task.spec.config,

@@ -139,6 +139,15 @@ def test_do_is_left_for_the_children() -> None:
     assert isinstance(found["_do"]["echo>"], Template)
 
 
+@pytest.mark.parametrize("name", ["_check", "_error"])
+def test_an_inherited_handler_is_nothing_to_a_task(name: str) -> None:
+    inherited = mark_templates({name: {"echo>": "${error.message}"}, "a": 1})
+    assert evaluate(inherited, {"b": mark_templates("${typeof " + name + "} ${a}")}, SCOPE) == {
+        "a": 1,
+        "b": "undefined 1",
+    }
+
+
 def test_references_names_what_a_text_reads() -> None:
     assert references(mark_templates({"a": "${x.y} ${moment(z).format('w')}", "b": ["$$", "${this['q']}"]})) >= {
         "x",
