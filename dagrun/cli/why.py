@@ -128,7 +128,7 @@ def gate_of(tx: Tx, gates: Gates, row: AttemptRow, workflow: str, tree: TaskTree
                 holders = ", ".join(name_of(tx, hold) for hold in held)
                 kind = "lock" if name.startswith(LOCK) else "pool"
                 return f"waits for the {kind} {name} ({used / WHOLE:g}/{size / WHOLE:g} held by {holders})"
-    due = gates.due(tx, gates.rates_of(tree, task, workflow), {})
+    due = gates.due(tx, gates.rates_of(tree, task, workflow), tx.now, {})
     return f"waits for its _rate, {seconds(max(0, due - tx.now))} more" if due is not None else None
 
 

@@ -1,7 +1,9 @@
 """Which ready tasks may start: pools, locks and rates (features F57, F58), in the transaction that claims the task.
 
-Several pools are taken together or not at all, each locked in the order of its name, so that nobody waits for anybody in a
-circle. A part is held as long as its task or group lives: whatever ends that, also the end of a dead process, gives it back.
+Several pools are taken together or not at all. Who looks at pools and rates does so alone in the whole store, from before it
+counts until what it took can be seen: of several processes that see the same part, one takes it. It is one lock for all names,
+the last that a transaction takes, so that nobody waits for anybody in a circle. A part is held as long as its task or group
+lives: whatever ends that, also the end of a dead process, gives it back.
 """
 
 from __future__ import annotations
@@ -47,15 +49,18 @@ class Gates:
         full: set[str] = set()
         closed: dict[str, int] = {}
         waits = False
+        at = 0  # when the gates were locked; 0: they aren't, nothing was there to be counted
         for index in tree.claimable(len(tree.ready)):
             if len(found) + len(barred) >= most:
                 break
             task = tree[index]
             try:
                 uses = [(one, use) for one in takers(tree, task) if (use := use_of(one.spec.config)) is not None]
-                blocked = self.blocked_by(tx, attempt_id, uses, full)
                 rates = self.rates_of(tree, task, workflow)
-                due = None if blocked else self.due(tx, rates, closed)
+                if (uses or rates) and not at:
+                    at = tx.lock_gates()
+                blocked = self.blocked_by(tx, attempt_id, uses, full)
+                due = None if blocked else self.due(tx, rates, at, closed)
             except TaskFailed as problem:
                 barred[index] = problem
                 continue
@@ -73,7 +78,7 @@ class Gates:
             else:
                 waiting.pop(index, None)
                 self.take(tx, attempt_id, uses)
-                self.count(tx, rates)
+                self.count(tx, rates, at)
                 found.append(index)
         return Choice(found, min(again, default=None), waits, barred)
 
@@ -103,7 +108,7 @@ class Gates:
         return None
 
     def size(self, tx: Tx, name: str) -> int:
-        row = tx.lock_pool(name)
+        row = tx.find_pool(name)
         if row is not None:
             return row.size
         if name.startswith(LOCK):
@@ -124,19 +129,20 @@ class Gates:
         """Those that its claim counts for. Raises TaskFailed for one that isn't there."""
         return () if task.goes_on else rates_of(tree, task, workflow, self.rates)
 
-    def due(self, tx: Tx, rates: Sequence[Rate], closed: dict[str, int]) -> int | None:
+    def due(self, tx: Tx, rates: Sequence[Rate], at: int, closed: dict[str, int]) -> int | None:
         """When a task of these rates may start, None for now. `closed`: when each that was found full opens again."""
         for rate in rates:
             if rate.name not in closed:
-                count, first = tx.count_starts(rate.name, tx.now - rate.window)
+                count, first = tx.count_starts(rate.name, at - rate.window)
                 if count >= rate.most and first is not None:
                     closed[rate.name] = first + rate.window
         return max((closed[rate.name] for rate in rates if rate.name in closed), default=None)
 
-    def count(self, tx: Tx, rates: Sequence[Rate]) -> None:
+    def count(self, tx: Tx, rates: Sequence[Rate], at: int) -> None:
+        """By the time at which the gates were locked: that of the transaction may be before starts of others."""
         for rate in rates:
-            tx.delete_starts(rate.name, tx.now - rate.window)
-            tx.insert_start(rate.name, tx.now)
+            tx.delete_starts(rate.name, at - rate.window)
+            tx.insert_start(rate.name, at)
 
 
 def give_back(tx: Tx, attempt_id: int, tree: TaskTree, moves: Sequence[Move]) -> bool:

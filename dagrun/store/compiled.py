@@ -104,7 +104,7 @@ class Statements:
     save_pool: str  # size, name
     delete_pool: str  # name
     list_pools: str
-    lock_pool: str  # name
+    find_pool: str  # name
     insert_hold: str  # pool, attempt_id, idx, amount, since
     delete_holds: str  # attempt_id, idx
     list_holds: str
@@ -576,7 +576,7 @@ class SQLITE(Statements):
         SELECT pools.name, pools.size
         FROM pools ORDER BY pools.name
     """
-    lock_pool = """
+    find_pool = """
         SELECT pools.name, pools.size
         FROM pools
         WHERE pools.name = ?
@@ -1076,10 +1076,10 @@ class POSTGRESQL(Statements):
         SELECT pools.name, pools.size
         FROM pools ORDER BY pools.name
     """
-    lock_pool = """
+    find_pool = """
         SELECT pools.name, pools.size
         FROM pools
-        WHERE pools.name = %s FOR UPDATE
+        WHERE pools.name = %s
     """
     insert_hold = """
         INSERT INTO holds (pool, attempt_id, idx, amount, since) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO

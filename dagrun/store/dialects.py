@@ -60,6 +60,9 @@ class Database(Protocol):
     def lock_schema(self, connection: Any) -> None:
         """Nobody else makes or migrates a store until this writing transaction ends."""
 
+    def lock_gates(self, connection: Any) -> int:
+        """Nobody else has this lock until this writing transaction ends; the database's time now."""
+
     def reserve(self, connection: Any, tables: set[str]) -> None:
         """Make room for a fresh store. Raises UserError where another program's data are in the way."""
 

@@ -113,8 +113,8 @@ class PlannedTx:
     def list_pools(self) -> list[PoolRow]:
         return self._list(PoolRow, self._sql.list_pools)
 
-    def lock_pool(self, name: str) -> PoolRow | None:
-        return self._find(PoolRow, self._sql.lock_pool, name)
+    def find_pool(self, name: str) -> PoolRow | None:
+        return self._find(PoolRow, self._sql.find_pool, name)
 
     def insert_hold(self, row: HoldRow) -> None:
         self._change(self._sql.insert_hold, row)

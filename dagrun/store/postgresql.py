@@ -31,6 +31,8 @@ PAUSE_SECONDS = 0.25
 LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(hashtext('dagrun schema'))"
 
 _NOW = "SELECT (extract(epoch FROM now()) * 1000000)::bigint"
+# now() is the time of BEGIN, from before the wait for the lock.
+_LOCK_GATES = f"SELECT pg_advisory_xact_lock(hashtext('dagrun gates')); {_NOW.replace('now()', 'clock_timestamp()')}"
 # READ COMMITTED is said aloud, for a server may have another default: after the wait for an attempt's lock each
 # statement must see what the previous holder wrote.
 _BEGIN = {
@@ -176,6 +178,12 @@ class Postgresql:
 
     def lock_schema(self, connection: Any) -> None:
         connection.execute(LOCK_SCHEMA)
+
+    def lock_gates(self, connection: Any) -> int:
+        cursor = connection.execute(_LOCK_GATES)
+        cursor.nextset()
+        now: int = cursor.fetchall()[0][0]
+        return now
 
     def reserve(self, connection: Any, tables: set[str]) -> None:
         # Tables of others may be there (extensions bring some); those with our names refuse the schema.

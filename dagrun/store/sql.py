@@ -338,6 +338,10 @@ class SqlTx(PlannedTx, PrunedTx, NoticedTx):
     def live_attempts(self) -> list[AttemptRow]:
         return self._list(AttemptRow, self._sql.live_attempts)
 
+    def lock_gates(self) -> int:
+        self._check_writing()
+        return self._database.lock_gates(self.connection)
+
     # -- tasks
 
     def insert_tasks(self, rows: Sequence[TaskRow]) -> None:

@@ -163,6 +163,9 @@ class Sqlite:
     def lock_schema(self, connection: sqlite3.Connection) -> None:
         pass  # BEGIN IMMEDIATE has locked the whole file
 
+    def lock_gates(self, connection: sqlite3.Connection) -> int:  # noqa: ARG002 - BEGIN IMMEDIATE has locked the whole file
+        return self.clock()
+
     def reserve(self, connection: sqlite3.Connection, tables: set[str]) -> None:  # noqa: ARG002 - as everywhere
         if tables:
             raise self._problem("the file holds another program's tables", _REMEDIES[sqlite3.SQLITE_NOTADB])

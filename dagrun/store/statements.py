@@ -212,7 +212,7 @@ def _pools(insert: Insert) -> dict[str, ClauseElement]:
         "save_pool": _change(pools, ["size"]).where(_is(pools.c.name)),
         "delete_pool": pools.delete().where(_is(pools.c.name)),
         "list_pools": _rows(pools).order_by(pools.c.name),
-        "lock_pool": _rows(pools).where(_is(pools.c.name)).with_for_update(),
+        "find_pool": _rows(pools).where(_is(pools.c.name)),
         "insert_hold": insert(holds).on_conflict_do_nothing(),
         "delete_holds": holds.delete().where(_is(holds.c.attempt_id), _is(holds.c.idx)),
         "list_holds": _rows(holds).order_by(holds.c.since, holds.c.attempt_id),

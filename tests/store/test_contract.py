@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dagrun.errors import Conflict, NotFound, UserError
-from dagrun.store.base import TaskRow
+from dagrun.store.base import PoolRow, TaskRow
 from tests.store.rows import (
     NASTY_TEXT,
     TIME,
@@ -393,6 +393,16 @@ class TestTasks:
             tx.insert_tries([])
             tx.insert_moves([])
             assert tx.load_tasks(attempt.id) == tx.load_tries(attempt.id) == tx.load_moves(attempt.id) == []
+
+
+class TestPools:
+    def test_who_only_reads_finds_the_size_of_a_pool(self, store):
+        with store.transaction() as tx:
+            tx.save_pool(PoolRow("warehouse", 1000))
+            tx.save_pool(PoolRow("warehouse", 3000))
+        with store.reading() as tx:
+            assert tx.find_pool("warehouse") == PoolRow("warehouse", 3000)
+            assert tx.find_pool("nowhere") is None
 
 
 class TestHistory:

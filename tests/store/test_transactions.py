@@ -62,8 +62,9 @@ class TestTransactions:
             lambda tx, row: tx.save_attempt(row),
             lambda tx, row: tx.insert_tasks([task_row(row.id, 0)]),
             lambda tx, row: tx.insert_moves([move_row(row.id, 1)]),
+            lambda tx, row: tx.lock_gates(),
         ],
-        ids=["ensure_project", "save_attempt", "insert_tasks", "insert_moves"],
+        ids=["ensure_project", "save_attempt", "insert_tasks", "insert_moves", "lock_gates"],
     )
     def test_a_reading_transaction_does_not_write(self, store, attempt, write):
         with store.reading() as tx, pytest.raises(RuntimeError, match="doesn't write"):
@@ -140,6 +141,18 @@ class TestConcurrency:
         with store.reading() as tx:
             assert tx.get_attempt(attempt.id).version == 80
             assert [move.seq for move in tx.load_moves(attempt.id)] == list(range(1, 81))
+
+    def test_who_locks_the_gates_counts_what_every_holder_before_it_took(self, open_another):
+        stores = [open_another() for _ in range(6)]
+
+        def take(number: int) -> tuple[int, int]:
+            with stores[number].transaction() as tx:
+                at = tx.lock_gates()
+                count, _ = tx.count_starts("api", 0)
+                tx.insert_start("api", at)
+                return at, count
+
+        assert [count for _, count in sorted(in_threads(6, take))] == list(range(6))
 
     def test_of_several_that_start_the_same_attempt_one_wins(self, store):
         def start(number):
