@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from dagrun.engine.owners import daemon_is_alive, end_dead, is_alive, leftovers,
 from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.tries import try_log
 from dagrun.engine.workspace import Workspaces
-from dagrun.errors import NotFound, TaskFailed, UserError
+from dagrun.errors import TaskFailed, UserError
 from dagrun.executors.choice import TRAVEL, Executors, Processes, reap, sweep
 from dagrun.executors.process import ProcessExecutor
 from dagrun.project.archive import Snapshot, snapshot
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 SLOTS_PER_CORE = 8
 KILLED = 6
+DEAD_RUN_SECONDS = 5.0  # so late at most is found that a run has died
 
 
 @dataclass(eq=False, repr=False)
@@ -54,6 +56,11 @@ class Runner:
     output: Output
     local: Local
     notices: AtEnd
+    dead: DeadRuns
+
+    def beat(self) -> float:
+        """What else is to be done while it runs, or waits until it may."""
+        return min(self.notices.beat(), self.dead.poll(time.monotonic()))
 
 
 def current_revision(opened: Opened) -> tuple[str, dict[str, Any]]:
@@ -108,7 +115,8 @@ def make_runner(opened: Opened, revision: Revision, project_id: int, *, slots: i
         noticing=noticing,
         hosting=hosting_of(opened.settings, daemon=False),
     )
-    return Runner(opened, revision, project_id, output, local, AtEnd(opened, noticing, project_id, output.said))
+    dead = DeadRuns(opened, local, output.said, time.monotonic() + DEAD_RUN_SECONDS)
+    return Runner(opened, revision, project_id, output, local, AtEnd(opened, noticing, project_id, output.said), dead)
 
 
 def files_of(opened: Opened) -> Files:
@@ -185,7 +193,7 @@ def run_to_end(
         return 0
     runner.output.said(first_line(attempt))
     with stopped_by_signals(runner.local):
-        runner.local.run(runner.notices.beat)
+        runner.local.run(runner.beat)
         runner.local.worker.launcher.executor.close()
     runner.output.close()
     tree = attempt.tree
@@ -210,7 +218,7 @@ def submitted(runner: Runner, wanted: Submission, guard: Callable[[Tx], None]) -
         return runner.local.submit(wanted, runner.revision, guard)
     from dagrun.engine.admission import submit_in_turn
 
-    return submit_in_turn(runner.local, wanted, runner.revision, guard, runner.output.said)
+    return submit_in_turn(runner.local, wanted, runner.revision, guard, runner.output.said, runner.beat)
 
 
 class stopped_by_signals:  # noqa: N801  (used as a function)
@@ -266,26 +274,51 @@ def end_dead_attempts(opened: Opened, say: Callable[[str], None]) -> None:
             sweep_stale(opened.state_dir, {row.id for row in live}, newest.id, end)
 
 
-def end_dead_runs(opened: Opened, store: Store, say: Callable[[str], None]) -> None:
-    """Attempts whose process has died."""
+class DeadRuns:
+    """Ends what runs left whose process dies while this one is at work, or waits: they would keep their place (`concurrency`),
+    their pools and who requires them for ever. What it has to say it says once.
+    """
+
+    def __init__(self, opened: Opened, local: Local, say: Callable[[str], None], look_at: float = 0.0) -> None:
+        self.opened = opened
+        self.local = local
+        self.say = say
+        self.said: set[str] = set()
+        self.look_at = look_at
+
+    def poll(self, now: float) -> float:
+        """The seconds until the next look."""
+        if now >= self.look_at:
+            self.look_at = now + DEAD_RUN_SECONDS
+            if end_dead_runs(self.opened, self.local.store, self.say_once):
+                self.local.others_ended()
+        return self.look_at - now
+
+    def say_once(self, text: str) -> None:
+        if text not in self.said:
+            self.said.add(text)
+            self.say(text)
+
+
+def end_dead_runs(opened: Opened, store: Store, say: Callable[[str], None]) -> int:
+    """Attempts whose process has died; how many were ended."""
     with store.reading() as tx:
         live = tx.live_attempts()
-    for row in live:
-        if not is_alive(opened.state_dir, row):
-            end_one(opened, store, row, say)
+    return sum(end_one(opened, store, row, say) for row in live if not is_alive(opened.state_dir, row))
 
 
-def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], None]) -> None:
+def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], None]) -> bool:
+    """Whether it was this process that ended it."""
     with store.reading() as tx:
         session = tx.get_session(row.session_id)
         revision = revision_of(opened, tx.get_revision(row.revision_id), row)
     try:
         workflow = revision.workflow(session.workflow)
-    except NotFound as problem:
+    except UserError as problem:  # it isn't there, or can't be read any more
         say(
             f"attempt {row.id} of {session.workflow} was left by a process that died, and can't be ended here: {problem}"
         )
-        return
+        return False
     witness = noticing_of(opened.settings).witness(workflow, revision.files)
     try:
         end = partial(sweep, place_of(row, opened.state_dir))
@@ -294,6 +327,9 @@ def end_one(opened: Opened, store: Store, row: AttemptRow, say: Callable[[str], 
         say(
             f"attempt {row.id} of {session.workflow} was left by a process that died, and what is left of it can't be ended: {problem}"
         )
-        return
+        return False
+    if found is None:
+        return False
     left = f", {found} of its processes were still there" if found else ""
     say(f"attempt {row.id} of {session.workflow} was left by a process that died: ended it{left}")
+    return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ import click
 from dagrun.cli.hosting import hosting_of
 from dagrun.cli.noticing import deadman_of, notices_of, noticing_of
 from dagrun.cli.opened import Opened, project_options
-from dagrun.cli.running import end_dead_runs, executors_of, files_of, gates_of, slots_of
+from dagrun.cli.running import DeadRuns, executors_of, files_of, gates_of, slots_of
 from dagrun.core.events import Move
 from dagrun.core.state import DONE, FAILED, SUCCESS
 from dagrun.core.tree import Task
@@ -40,7 +40,6 @@ from dagrun.secrets.scopes import LocalSecrets
 
 MASKER = "dagrun.secrets.mask:Masker"
 GRACE = "10m"
-DEAD_RUN_SECONDS = 10.0  # so late at most is found that a run has died
 NOTICE_SECONDS = 5.0  # so long the last notices may take when it stops; the next start sends the rest
 
 
@@ -77,7 +76,7 @@ def run(opened: Opened, options: dict[str, Any]) -> int:
     daemon = make_daemon(opened, diary, options, noticing)
     notices = notices_of(opened, noticing, daemon.catalog.ids, diary.said, durable=True)
     deadman = deadman_of(opened.settings, diary.said)
-    dead = DeadRuns(opened, diary.said)
+    dead = DeadRuns(opened, daemon.local, diary.said)
     daemon.beats = [notices.poll, dead.poll, *([deadman.poll] if deadman else [])]
     try:
         with stopped_by_signals(daemon):
@@ -172,21 +171,6 @@ def read_checked(place: Place, state_dir: str, diary: Diary, before: Candidate |
         return [str(finding) for finding in found if finding.level == checks.ERROR]
 
     return read(place, state_dir, check, before)
-
-
-class DeadRuns:
-    """Ends what runs of people left whose process died: else they would hold their pools for ever (features F58)."""
-
-    def __init__(self, opened: Opened, say: Callable[[str], None]) -> None:
-        self.opened = opened
-        self.say = say
-        self.look_at = 0.0
-
-    def poll(self, now: float) -> float:
-        if now >= self.look_at:
-            self.look_at = now + DEAD_RUN_SECONDS
-            end_dead_runs(self.opened, self.opened.durable_store, self.say)
-        return self.look_at - now
 
 
 class Diary:

@@ -48,10 +48,15 @@ def active_of(row: AttemptRow) -> Active:
 
 
 def submit_in_turn(
-    local: Local, wanted: Submission, revision: Revision, guard: Callable[[Tx], None], say: Callable[[str], None]
+    local: Local,
+    wanted: Submission,
+    revision: Revision,
+    guard: Callable[[Tx], None],
+    say: Callable[[str], None],
+    beat: Callable[[], float],
 ) -> Attempt | None:
     """The attempt, as soon as there is room for it; None when it is skipped. Raises Conflict where the file says
-    `when_full: fail`; `guard` may refuse, too.
+    `when_full: fail`; `guard` may refuse, too. `beat` is called while it waits, and says when it is due again.
     """
     store, told, rule = local.store, False, wanted.workflow.concurrency
     assert rule is not None
@@ -79,7 +84,7 @@ def submit_in_turn(
         if not told:
             told = True
             say(f"{full}: waiting for it")
-        store.wait(LOOK_SECONDS)
+        store.wait(min(LOOK_SECONDS, beat()))
 
 
 def take_place(local: Local, wanted: Submission, revision: Revision, guard: Callable[[Tx], None]) -> Attempt | None:

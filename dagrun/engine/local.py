@@ -181,6 +181,11 @@ class Local:
             if owned:
                 owned.release()
 
+    def others_ended(self) -> None:
+        """This process has ended attempts of others: whoever waits for something of theirs looks again."""
+        self.ended += 1
+        self.worker.wanted.update(self.worker.attempts)
+
     def ring(self) -> None:
         """Agreements on time (`sla`) that are overdue (spec/language 8). What has ended is recorded first: it is not late.
 

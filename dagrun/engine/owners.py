@@ -137,8 +137,9 @@ def end_dead(
     task_limit: int,
     sweep: Callable[[str], Sequence[object]],
     witness: Witness | None = None,
-) -> int:
-    """End what is left of an attempt whose process is dead; returns the number of processes that were still alive.
+) -> int | None:
+    """End what is left of an attempt whose process is dead; returns the number of processes that were still alive, None if
+    there was nothing to end any more.
 
     First the processes, then the rows: when the attempt is done, nothing of it runs.
     """
@@ -146,8 +147,11 @@ def end_dead(
     try:
         lock = Ownership(state_dir, row.id)
     except Conflict:
-        return 0  # somebody else is at it
+        return None  # somebody else is at it
     try:
+        with store.reading() as tx:
+            if tx.get_attempt(row.id).finished_at is not None:
+                return None  # it ended by itself, or somebody was faster, after the row was read
         found = sweep(f"{store.id}/{row.id}.")
         take_turn(store, Live(row.id, workflow, task_limit, witness=witness), [Abandoned()])
         sweep_work(state_dir, row.id)

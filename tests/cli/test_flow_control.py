@@ -174,6 +174,24 @@ def test_one_more_run_waits_until_there_is_room(project):
     second.stderr.close()
 
 
+@pytest.mark.parametrize("keys", ["concurrency: 1", '_use: {"lock:x": 1}'])
+def test_a_run_that_waits_ends_what_is_left_of_one_that_is_killed_meanwhile_and_goes_on(project, keys):
+    project.write("w.dig", f"{keys}\n{HOLD}")
+    first = begun(project)
+    second = project.start("run", "w", "--session", "2026-01-02", stderr=subprocess.PIPE)
+    said = second.stderr.readline()  # it waits, or its first task is about to
+    assert "waiting for it" in said or "w@2026-01-02" in said
+    first.kill()
+    first.wait(30)
+    while "attempt 1 of w was left by a process that died: ended it" not in said:
+        said = second.stderr.readline()
+        assert said, "it has ended"
+    (project.outside / "open").touch()
+    assert second.wait(30) == 0
+    assert project.ran() == ["2026-01-01", "2026-01-02"]
+    second.stderr.close()
+
+
 @pytest.mark.parametrize(("when_full", "code"), [("skip", 0), ("fail", 4)])
 def test_one_more_run_is_skipped_or_fails_if_the_file_says_so(project, when_full, code):
     project.write("w.dig", f"concurrency: {{limit: 1, when_full: {when_full}}}\n{HOLD}")

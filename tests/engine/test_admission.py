@@ -41,7 +41,7 @@ class Command:
         self.said: list[str] = []
 
     def starts(self, guard: Callable[[Tx], None] = lambda _: None) -> bool:
-        attempt = submit_in_turn(self.local, self.wanted, self.revision, guard, self.said.append)
+        attempt = submit_in_turn(self.local, self.wanted, self.revision, guard, self.said.append, lambda: 60.0)
         assert attempt is not None or "skipped" in self.said[0]
         return attempt is not None
 

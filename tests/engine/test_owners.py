@@ -140,7 +140,7 @@ def directories(world) -> list[str]:
     return os.listdir(os.path.join(world.state_dir, "work"))
 
 
-def end(world, row, live, broom: Broom) -> int:
+def end(world, row, live, broom: Broom) -> int | None:
     return end_dead(world.store, world.state_dir, row, live.workflow, 1000, broom.sweep)
 
 
@@ -177,7 +177,7 @@ def test_one_that_lives_is_left_alone(world, at_work):
     held = Ownership(world.state_dir, row.id)
     os.makedirs(f"{world.state_dir}/work/1.1.1")
     broom = Broom(world, row.id)
-    assert end(world, row, live, broom) == 0
+    assert end(world, row, live, broom) is None
     assert broom.swept == [] and directories(world) == ["1.1.1"]
     assert world.row(row.id).finished_at is None
     held.release()
@@ -187,7 +187,9 @@ def test_it_may_be_ended_twice(world, at_work):
     row, live = at_work
     end(world, row, live, Broom(world, row.id))
     before = world.row(row.id)
-    end(world, row, live, Broom(world, row.id))
+    broom = Broom(world, row.id)
+    assert end(world, row, live, broom) is None, "somebody was faster"
+    assert broom.swept == []
     assert world.row(row.id) == before
 
 
