@@ -9,38 +9,66 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dagrun.core.concurrency import FAIL, SKIP, START, admit
+from dagrun.core.concurrency import FAIL, QUEUE, SKIP, START, admit
 from dagrun.core.decide import Active
 from dagrun.core.events import Canceled
+from dagrun.core.state import FAILED
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.local import Local, Revision
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.turn import Live, take_turn
-from dagrun.engine.waiting_room import KEY, busy_word, end_queued, is_queued
+from dagrun.engine.waiting_room import KEY, busy_word, end_queued, is_queued, last_failed
 from dagrun.errors import Conflict
 from dagrun.light import NamedTuple
-from dagrun.store.base import AttemptRow, Store, Tx
+from dagrun.store.base import AttemptRow, Tx
 
 LOOK_SECONDS = 1.0
+STOPPED = "stopped"  # a verdict beside those of the rule: one before it failed, and the order is strict
 CAUGHT_UP = "missed"  # in an attempt's options: it was started late
 
 
 class Room(NamedTuple):
-    """What becomes of one more attempt. `same` are those of its key that aren't done, `ends` those whose place it takes."""
+    """What becomes of one more attempt. `same` are those of its key that aren't done, `ends` those whose place it takes, `failed`
+    is the one at which the line stops.
+    """
 
     verdict: str
     same: Sequence[AttemptRow]
-    ends: Sequence[AttemptRow]
+    ends: Sequence[AttemptRow] = ()
+    failed: AttemptRow | None = None
 
 
 def look(tx: Tx, wanted: Submission) -> Room:
     """It holds as long as the transaction does, if that has locked the project."""
-    assert wanted.workflow.concurrency is not None
+    rule, key = wanted.workflow.concurrency, wanted.options[KEY]
+    assert rule is not None
     rows = tx.live_attempts_of(wanted.project_id, wanted.workflow.name)
-    same = [row for row in rows if decode(row.options).get(KEY, "") == wanted.options[KEY]]
-    verdict, ends = admit(wanted.workflow.concurrency, [active_of(row) for row in same])
-    return Room(verdict, same, [row for row in same if row.id in ends])
+    same = [row for row in rows if decode(row.options).get(KEY, "") == key]
+    failed = last_failed(tx, wanted.project_id, wanted.workflow.name, key) if rule.strict else None
+    if failed is not None and mends(tx, wanted, failed):
+        same, failed = [row for row in same if not is_queued(row)], None  # what waits, waits for it
+    verdict, ends = admit(rule, [active_of(row) for row in same])
+    if failed is not None and verdict in (START, QUEUE):
+        verdict = STOPPED
+    return Room(verdict, same, [row for row in same if row.id in ends], failed)
+
+
+def mends(tx: Tx, wanted: Submission, failed: AttemptRow) -> bool:
+    """What failed is tried again: so a line goes on that has stopped."""
+    if wanted.resumed_from is not None and tx.get_attempt(wanted.resumed_from).state in FAILED:
+        return True
+    return tx.get_session(failed.session_id).session_time == wanted.session_time
+
+
+def why(wanted: Submission, room: Room) -> str:
+    """Why it doesn't start now, for people."""
+    name, rule = wanted.workflow.name, wanted.workflow.concurrency
+    assert rule is not None
+    if room.verdict == STOPPED and room.failed is not None:
+        return f"attempt {room.failed.id} of {name} failed, and its concurrency has order: strict"
+    first = room.same[0]
+    return f"attempt {first.id} of {name} is {busy_word(first)}, and its concurrency is {rule.limit}"
 
 
 def active_of(row: AttemptRow) -> Active:
@@ -56,10 +84,9 @@ def submit_in_turn(
     beat: Callable[[], float],
 ) -> Attempt | None:
     """The attempt, as soon as there is room for it; None when it is skipped. Raises Conflict where the file says
-    `when_full: fail`; `guard` may refuse, too. `beat` is called while it waits, and says when it is due again.
+    `when_full: fail`, or where one before it failed and the order is strict; `guard` may refuse, too. `beat` is called while it waits, and says when it is due again.
     """
-    store, told, rule = local.store, False, wanted.workflow.concurrency
-    assert rule is not None
+    store, told = local.store, False
     wanted = local.filled(wanted)
     while True:
         with store.reading() as tx:
@@ -70,17 +97,16 @@ def submit_in_turn(
             if attempt is not None:
                 return attempt
             continue  # somebody was faster
-        first = room.same[0]
-        full = (
-            f"attempt {first.id} of {wanted.workflow.name} is {busy_word(first)}, and its concurrency is {rule.limit}"
-        )
+        full = why(wanted, room)
         if room.verdict == SKIP:
             say(f"skipped: {full}")
             return None
         if room.verdict == FAIL:
             raise Conflict(f"{full} with when_full: fail")
+        if room.verdict == STOPPED and room.failed is not None:
+            raise Conflict(f"{full}\n  nothing else starts before it has succeeded: dagrun retry {room.failed.id}")
         for row in room.ends:
-            end(store, wanted, row)
+            end(local, wanted, row)
         if not told:
             told = True
             say(f"{full}: waiting for it")
@@ -97,12 +123,12 @@ def take_place(local: Local, wanted: Submission, revision: Revision, guard: Call
         return local.submit_in(tx, wanted, revision)
 
 
-def end(store: Store, wanted: Submission, row: AttemptRow) -> None:
+def end(local: Local, wanted: Submission, row: AttemptRow) -> None:
     """It makes room: its own process ends its tasks."""
     reason = "a newer attempt takes its place"
-    with store.transaction() as tx:
+    with local.store.transaction() as tx:
         now = tx.lock_attempt(row.id)
         if is_queued(now):
             end_queued(tx, now, reason)
             return
-    take_turn(store, Live(row.id, wanted.workflow, TASK_LIMIT), [Canceled(reason)])
+    take_turn(local.store, Live(row.id, wanted.workflow, TASK_LIMIT), [Canceled(reason)])

@@ -25,17 +25,7 @@ from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission, start, submit
 from dagrun.engine.timetable import enable, moved_to, share
 from dagrun.engine.turn import Live
-from dagrun.engine.waiting_room import (
-    KEY,
-    STRICT,
-    busy_word,
-    end_queued,
-    fail_queued,
-    is_queued,
-    last_failed,
-    queue,
-    ready,
-)
+from dagrun.engine.waiting_room import KEY, STRICT, busy_word, end_queued, fail_queued, is_queued, queue, ready
 from dagrun.errors import NotFound, UserError
 from dagrun.light import NamedTuple, Protocol
 from dagrun.store.base import AttemptRow, ScheduleRow, SkipRow, Store, Tx
@@ -266,7 +256,7 @@ class Scheduler:
     def admit(self, tx: Tx, wanted: Submission, rule: Concurrency, slot: Slot, revision: Revision) -> None:
         """One more attempt of a workflow that says how many may be at work."""
         key = wanted.options[KEY]
-        verdict, same, ends = look(tx, wanted)
+        verdict, same, ends, _ = look(tx, wanted)
         full = f"#{same[0].id} is {busy_word(same[0])}, and concurrency is {rule.limit}" if same else ""
         if verdict == SKIP:
             now = self.local.worker.now()
@@ -275,7 +265,7 @@ class Scheduler:
             return
         for one in ends:
             self.end(tx, one.id, "a newer session takes its place")
-        if verdict == START and not (rule.strict and last_failed(tx, wanted, key)):
+        if verdict == START:
             self.made.append(Made(*submit(tx, wanted, self.local.process()), revision))
             return
         if rule.strict:

@@ -61,23 +61,19 @@ def ready(tx: Tx, projects: Collection[int]) -> list[QueueRow]:
             continue
         if (entry.most and at_work[kind] >= entry.most) or is_open(tx, entry.after_session):
             continue
-        if is_strict(tx, entry) and stops_the_line(tx, *kind):
+        if is_strict(tx, entry) and last_failed(tx, *kind):
             continue
         at_work[kind] += 1
         found.append(entry)
     return found
 
 
-def last_failed(tx: Tx, wanted: Submission, key: str) -> bool:
-    """Whether the line stops: the attempt before, of that key, failed and was not retried with success."""
-    return stops_the_line(tx, wanted.project_id, wanted.workflow.name, key)
-
-
-def stops_the_line(tx: Tx, project_id: int, workflow: str, key: str) -> bool:
+def last_failed(tx: Tx, project_id: int, workflow: str, key: str) -> AttemptRow | None:
+    """The attempt at which the line stops: the last one of that key that is done failed, and was not retried with success."""
     for one in tx.list_attempts(project_id=project_id, workflow=workflow, limit=LOOKED_BACK):
         if one.attempt.finished_at is not None and decode(one.attempt.options).get(KEY, "") == key:
-            return one.attempt.state in FAILED
-    return False
+            return one.attempt if one.attempt.state in FAILED else None
+    return None
 
 
 def is_strict(tx: Tx, entry: QueueRow) -> bool:

@@ -223,6 +223,21 @@ def test_a_newer_run_takes_the_place_of_the_one_at_work(project):
     assert second.wait(30) == 0
 
 
+def test_after_a_failure_nothing_else_of_a_strict_order_starts_before_it_is_mended(project):
+    project.write(
+        "w.dig",
+        "concurrency: {limit: 1, order: strict}\n+a:\n  sh>: echo $session_date >> $OUTSIDE/ran; test -e $OUTSIDE/open\n",
+    )
+    project.run("run", "w", "--session", "2026-01-01", code=1)
+    refused = project.run("run", "w", "--session", "2026-01-02", code=4).err
+    assert "attempt 1 of w failed, and its concurrency has order: strict\n  nothing else starts" in refused
+    assert "dagrun retry 1" in refused
+    (project.outside / "open").touch()
+    project.run("retry", "1")
+    project.run("run", "w", "--session", "2026-01-02")
+    assert project.ran() == ["2026-01-01", "2026-01-01", "2026-01-02"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

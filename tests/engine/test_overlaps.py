@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dagrun.core.session import SECOND
+from dagrun.engine.admission import look
+from dagrun.engine.submit import Submission
 from tests.conformance.test_schedule_scenarios import Site, at
 
 START = at("2026-01-01T00:00:00Z")
@@ -104,6 +106,23 @@ def test_a_strict_order_stops_after_a_failure_until_it_is_mended(site):
     with site.store.reading() as tx:
         states = [one.attempt.state for one in tx.list_attempts()[::-1]]
         assert (states, len(tx.list_queued())) == (["group_error", "running", "running"], 2)
+
+
+def test_of_a_line_that_has_stopped_only_what_failed_starts(site):
+    text = "concurrency: {limit: 1, order: strict}\nschedule:\n  hourly>: 00:00\n+a:\n  fail>: no\n"
+    site.push({"workflows": {"w": text}, "at": "2026-01-01T00:00:00Z"})
+    for hour in range(3):
+        site.scheduler.poll(START + hour * HOUR)
+        site.work()
+    workflow = site.catalog.workflow(site.project_id, "w")
+    revision = site.catalog.revision(site.project_id).row
+
+    def verdict(hour: int, **more: int) -> str:
+        wanted = Submission(workflow, site.project_id, revision, START + hour * HOUR, **more)
+        with site.store.reading() as tx:
+            return look(tx, site.local.filled(wanted)).verdict
+
+    assert [verdict(9), verdict(0), verdict(9, resumed_from=1)] == ["stopped", "start", "start"]
 
 
 def test_keys_are_counted_apart(site):
