@@ -2,7 +2,7 @@
 
 Who starts an attempt looks, and takes the place, in one transaction that has locked the project first: of two that see the same
 place, one takes it. The daemon's scheduler does so with its own transaction; for `run` and `retry` it is done here, and the
-command itself waits.
+command itself waits, and a task that requires a workflow is called again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from dagrun.core.events import Canceled
 from dagrun.core.state import FAILED
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.local import Local, Revision
+from dagrun.engine.pauses import PARENT
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.turn import Live, take_turn
 from dagrun.engine.waiting_room import KEY, busy_word, end_queued, is_queued, last_failed
-from dagrun.errors import Conflict
+from dagrun.errors import Conflict, NotFound, TaskFailed
 from dagrun.light import NamedTuple
+from dagrun.plugins.operator import Child
 from dagrun.store.base import AttemptRow, Tx
 
 LOOK_SECONDS = 1.0
@@ -45,6 +47,8 @@ def look(tx: Tx, wanted: Submission) -> Room:
     assert rule is not None
     rows = tx.live_attempts_of(wanted.project_id, wanted.workflow.name)
     same = [row for row in rows if decode(row.options).get(KEY, "") == key]
+    if requires_it(tx, wanted, same):
+        return Room(START, same)
     failed = last_failed(tx, wanted.project_id, wanted.workflow.name, key) if rule.strict else None
     if failed is not None and mends(tx, wanted, failed):
         same, failed = [row for row in same if not is_queued(row)], None  # what waits, waits for it
@@ -52,6 +56,18 @@ def look(tx: Tx, wanted: Submission) -> Room:
     if failed is not None and verdict in (START, QUEUE):
         verdict = STOPPED
     return Room(verdict, same, [row for row in same if row.id in ends], failed)
+
+
+def requires_it(tx: Tx, wanted: Submission, same: Sequence[AttemptRow]) -> bool:
+    """Whether one of them waits for the end of the new one (`require>`): it lends its place, or both would wait for ever."""
+    ids = {row.id for row in same}
+    parent = wanted.options.get(PARENT)
+    while parent and parent not in ids:
+        try:
+            parent = decode(tx.get_attempt(parent).options).get(PARENT)
+        except NotFound:  # long done, and pruned
+            return False
+    return bool(parent)
 
 
 def mends(tx: Tx, wanted: Submission, failed: AttemptRow) -> bool:
@@ -123,9 +139,23 @@ def take_place(local: Local, wanted: Submission, revision: Revision, guard: Call
         return local.submit_in(tx, wanted, revision)
 
 
+def held_up(local: Local, wanted: Submission, room: Room) -> Child:
+    """What a task is told that requires it. Raises TaskFailed where the file doesn't let it wait: then it won't have run."""
+    full = why(wanted, room)
+    if room.verdict in (SKIP, FAIL):
+        raise TaskFailed(f"{full} with when_full: {room.verdict}", "no_room")
+    for row in room.ends:
+        end(local, wanted, row)
+    before = room.failed or room.same[0]
+    return Child(before.id, before.session_id, started=False, done=False, success=False, waits=full)
+
+
 def end(local: Local, wanted: Submission, row: AttemptRow) -> None:
     """It makes room: its own process ends its tasks."""
     reason = "a newer attempt takes its place"
+    if row.id in local.worker.attempts:
+        local.cancel_one(row.id, reason)
+        return
     with local.store.transaction() as tx:
         now = tx.lock_attempt(row.id)
         if is_queued(now):

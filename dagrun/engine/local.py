@@ -222,7 +222,7 @@ class Local:
         retry_name: str | None,
         project: str | int | None = None,
     ) -> Child:
-        """The attempt of that workflow's session, started now if it isn't there (spec/operators 2.2)."""
+        """The attempt of that workflow's session, started now if it isn't there and there is room (spec/operators 2.2)."""
         if project is not None and str(project) not in (str(parent.session.project_id), "default"):
             raise TaskFailed(f"Dependent project not found: {project}", "dependent_missing")
         try:
@@ -249,12 +249,26 @@ class Local:
             }
             | {PARENT: parent.id},
         )
+        return self.found_or_started(wanted if found.concurrency is None else self.filled(wanted), revision)
+
+    def found_or_started(self, wanted: Submission, revision: Revision) -> Child:
+        workflow, retry_name = wanted.workflow, wanted.retry_name
         with self.store.transaction() as tx:
-            session = tx.ensure_session(wanted.project_id, found.name, wanted.session_time, new_uuid())
+            if workflow.concurrency is not None:
+                tx.lock_project(wanted.project_id)
+            session = tx.ensure_session(wanted.project_id, workflow.name, wanted.session_time, new_uuid())
             row = tx.find_attempt(session.id, retry_name) if retry_name else tx.newest_attempt_of_session(session.id)
             if row is not None:
                 return child_of(row, started=False)
-            return child_of(self.submit_in(tx, wanted, revision).row, started=True)
+            if workflow.concurrency is None:
+                return child_of(self.submit_in(tx, wanted, revision).row, started=True)
+            from dagrun.core.concurrency import START
+            from dagrun.engine.admission import held_up, look
+
+            room = look(tx, wanted)
+            if room.verdict == START:
+                return child_of(self.submit_in(tx, wanted, revision).row, started=True)
+        return held_up(self, wanted, room)
 
 
 def pace_of(tx: Tx, workflow: Workflow, row: AttemptRow) -> Pace | None:

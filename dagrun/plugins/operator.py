@@ -111,13 +111,14 @@ Result = Succeeded | Again
 
 
 class Child(NamedTuple):
-    """An attempt that `require>` started or found."""
+    """An attempt that `require>` started or found; with `waits`, one that comes before it."""
 
     attempt_id: int
     session_id: int
     started: bool  # by this call
     done: bool
     success: bool
+    waits: str = ""  # why it can't be started yet
 
 
 class TaskContext(Protocol):

@@ -44,6 +44,10 @@ class Require(Operator):
         if "task_finish_success" in memo:
             return ending(memo)
         child = find_or_start(task, memo)
+        if child.waits:
+            if "retry" not in memo:
+                task.warn(f"{task.name} waits: {child.waits}")
+            return look_again(child, memo)
         memo |= {"target_session_id": child.session_id, "target_attempt_id": child.attempt_id}
         if child.started:
             memo["require_kicked"] = True

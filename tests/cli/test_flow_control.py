@@ -223,6 +223,55 @@ def test_a_newer_run_takes_the_place_of_the_one_at_work(project):
     assert second.wait(30) == 0
 
 
+def test_a_required_workflow_starts_when_there_is_room_for_it(project):
+    project.write("w.dig", f"concurrency: 1\n{HOLD}")
+    project.write("p.dig", "+x:\n  require>: w\n")
+    first = begun(project)
+    second = project.start("run", "p", "--session", "2026-01-02", stderr=subprocess.PIPE)
+    said = second.stderr.readline()
+    while "waits" not in said:
+        assert said, "it has ended"
+        said = second.stderr.readline()
+    assert said == "warning: +p+x waits: attempt 1 of w is at work, and its concurrency is 1\n"
+    assert project.ran() == ["2026-01-01"]
+    (project.outside / "open").touch()
+    assert (first.wait(30), second.wait(30)) == (0, 0)
+    assert project.ran() == ["2026-01-01", "2026-01-02"]
+    second.stderr.close()
+
+
+@pytest.mark.parametrize("when_full", ["skip", "fail"])
+def test_who_requires_a_workflow_that_may_not_wait_for_room_fails(project, when_full):
+    project.write("w.dig", f"concurrency: {{limit: 1, when_full: {when_full}}}\n{HOLD}")
+    project.write("p.dig", "+x:\n  require>: w\n")
+    first = begun(project)
+    ended = project.run("run", "p", "--session", "2026-01-02", code=1)
+    assert f"attempt 1 of w is at work, and its concurrency is 1 with when_full: {when_full}" in ended.err
+    (project.outside / "open").touch()
+    assert first.wait(30) == 0
+    assert project.ran() == ["2026-01-01"]
+
+
+def test_a_required_workflow_takes_the_place_of_the_one_at_work_if_the_file_says_so(project):
+    project.write("w.dig", f"concurrency: {{limit: 1, when_full: replace}}\n{HOLD}")
+    project.write("p.dig", "+x:\n  require>: w\n")
+    first = begun(project)
+    second = project.start("run", "p", "--session", "2026-01-02", stderr=subprocess.DEVNULL)
+    assert first.wait(30) == 6
+    (project.outside / "open").touch()
+    assert second.wait(30) == 0
+
+
+def test_who_requires_an_earlier_session_of_its_own_workflow_lends_it_its_place(project):
+    project.write(
+        "w.dig",
+        "concurrency: 1\n+before:\n  if>: ${session_date != '2026-01-01'}\n  _do:\n    require>: w\n"
+        "    session_time: 2026-01-01T00:00:00+00:00\n+a:\n  sh>: echo $session_date >> $OUTSIDE/ran\n",
+    )
+    project.run("run", "w", "--session", "2026-01-02")
+    assert project.ran() == ["2026-01-01", "2026-01-02"]
+
+
 def test_after_a_failure_nothing_else_of_a_strict_order_starts_before_it_is_mended(project):
     project.write(
         "w.dig",

@@ -44,6 +44,19 @@ def test_a_child_is_started_and_followed_to_its_end():
     assert pauses == [(1, 7), (2, 7), (4, 7), (8, 7), (10, 7), (10, 7), (0, None)]
 
 
+def test_while_there_is_no_room_for_a_child_it_is_asked_for_again_and_told_once():
+    full = Child(5, 2, started=False, done=False, success=False, waits="attempt 5 of child is at work")
+    memo, warnings = {}, []
+    for _ in range(2):
+        task = context({"_command": "child"}, memo=memo, children=[full])
+        answer = Require().run(task)
+        memo, warnings = answer.memo, warnings + task.warnings
+        assert (answer.wake_on, set(memo)) == (5, {"retry"})
+    assert [text.partition(" waits: ")[2] for text in warnings] == [full.waits]
+    outcome, memo, _, _ = follow([full, STARTED, SUCCEEDED])
+    assert (outcome, memo["target_attempt_id"]) == (Succeeded(), 7)
+
+
 def test_a_child_that_is_done_is_not_run_again():
     outcome, memo, _, _ = follow([SUCCEEDED])
     assert outcome == Succeeded()
