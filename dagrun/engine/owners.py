@@ -71,10 +71,16 @@ def daemon_process(state_dir: str) -> int | None:
 
 
 def is_alive(state_dir: str, row: AttemptRow) -> bool:
-    """Whether a process runs the attempt, or will. On another machine than this one nobody here can tell: yes."""
-    if decode(row.owner).get("host") != os.uname().nodename or is_of_daemon(row):
+    """Whether a process runs the attempt, or will. On another machine, or as another person, nobody here can tell: yes."""
+    owner = decode(row.owner)
+    if owner.get("host") != os.uname().nodename or is_of_daemon(row):
         return True
-    return is_locked(lock_path(place_of(row, state_dir), row.id))
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(owner.get("state_dir") or state_dir)  # one that may not be seen is not one that was moved
+        return is_locked(lock_path(place_of(row, state_dir), row.id))
+    except PermissionError:
+        return True
 
 
 def is_locked(path: str) -> bool:

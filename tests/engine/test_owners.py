@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 
@@ -98,6 +99,23 @@ def test_who_looks_at_the_lock_of_a_dead_one_is_not_taken_for_its_owner(world, r
 
 def test_nobody_here_can_tell_about_another_machine(world, row):
     assert is_alive(world.state_dir, row._replace(owner=json.dumps({"host": "elsewhere", "pid": 1})))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a moment")
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=["its directory can't be seen", "its lock can't be opened"])
+def test_nobody_here_can_tell_about_another_person(row, tmp_path, mode):
+    with tempfile.TemporaryDirectory() as place:
+        held = Ownership(place, row.id)
+        os.chmod(place, mode)
+        os.seteuid(65534)
+        try:
+            alive = is_alive(
+                str(tmp_path), row._replace(owner=json.dumps({**json.loads(row.owner), "state_dir": place}))
+            )
+        finally:
+            os.seteuid(0)
+        held.release()
+    assert alive
 
 
 def test_the_lock_is_looked_for_where_the_owner_has_it(world, row, tmp_path):
