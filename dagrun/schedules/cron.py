@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Any
 
+from dagrun.core.kinds import to_integer
 from dagrun.core.schedule import resolve
 from dagrun.core.session import EPOCH, SECOND, local_time
 from dagrun.plugins.schedule import ClockChange, Options, Parsed, ScheduleKind
@@ -159,7 +160,8 @@ class Cron(ScheduleKind):
 
 
 def delay_of(options: Options) -> int:
-    delay = options.given.get("delay", 0)
-    if not isinstance(delay, int) or isinstance(delay, bool):
-        raise ValueError(f"delay must be a number of seconds, not {delay!r}")
-    return delay
+    delay = options.given.get("delay")
+    try:
+        return 0 if delay is None else to_integer(delay)
+    except ValueError:
+        raise ValueError(f"delay must be a number of seconds, not {delay!r}") from None

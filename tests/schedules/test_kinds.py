@@ -135,6 +135,15 @@ def test_the_window_is_that_of_the_run_times():
     assert found == ["2026-02-01", "2026-02-02", "2026-02-03"]
 
 
+@pytest.mark.parametrize("delay", ["90", " +90 ", 90.5])
+def test_a_delay_is_read_as_every_whole_number(delay):
+    assert schedule("cron", "0 7 * * *", delay=delay).delay == 90 * SECOND
+
+
+def test_a_delay_without_a_value_is_none():
+    assert schedule("minutes_interval", 5, delay=None).delay == 0
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
