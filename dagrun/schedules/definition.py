@@ -21,6 +21,7 @@ from dagrun.plugins.schedule import ClockChange, Options, ScheduleKind
 
 COMMON = ("start", "end", "skip_on_overtime", "skip_delayed_by", "jitter", "dst", "overlap", "catchup")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+LONGEST_DELAY = 2**31 - 1  # seconds; what is later or earlier has no date for long
 LAST_DAY = datetime(9990, 1, 1)  # a schedule ends by itself before
 EXAMPLE = 'write, for example,  schedule: {daily>: "07:00:00"}'
 
@@ -50,6 +51,8 @@ def planned(workflow: Workflow, config: Any, strict: bool, common: tuple[str, ..
     given = {name: config[name] for name in kind.options if name in config}
     try:
         parsed = kind.parse(config[key], Options(clock_of(zone_name, place), given, clock_change(config.get("dst"))))
+        if abs(parsed.delay_seconds) > LONGEST_DELAY:
+            raise ValueError(f"can't run {parsed.delay_seconds} seconds after its session: that is more than 68 years")
     except ValueError as problem:
         text = f"{key} {problem}" if not str(problem).startswith((key, "dst")) else str(problem)
         refuse(workflow, config, key, text, None)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from typing import Any
 
+from dagrun.core.kinds import to_integer
+from dagrun.core.schedule import END
 from dagrun.core.session import SECOND, parse_session_time
 from dagrun.light import NamedTuple
 from dagrun.plugins.schedule import Options, Parsed, ScheduleKind
 from dagrun.schedules.cron import cron, delay_of
-
-NUMBER = re.compile(r"\s*[+-]?[0-9]+\s*\Z")
 
 
 class MinutesInterval(ScheduleKind):
@@ -50,7 +49,8 @@ class Multiples(NamedTuple):
 
     def next_after(self, at: int) -> int | None:
         whole = at - at % SECOND
-        return whole - whole % self.interval + self.interval
+        found = whole - whole % self.interval + self.interval
+        return found if found < END else None
 
 
 class Listed(NamedTuple):
@@ -63,12 +63,10 @@ class Listed(NamedTuple):
 
 def count(command: Any, kind: str) -> int:
     """A positive whole number, or a text that is one. A fraction as a number is cut."""
-    text = command if isinstance(command, str) else None
-    number = 0
-    if text is not None and NUMBER.match(text):
-        number = int(text)
-    elif isinstance(command, (int, float)) and not isinstance(command, bool):
-        number = int(command)
+    try:
+        number = to_integer(command)
+    except ValueError:
+        number = 0
     if number < 1:
         raise ValueError(f"{kind} needs a whole number from 1 on; it is {command!r}")
     return number

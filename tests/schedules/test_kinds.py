@@ -145,6 +145,25 @@ def test_a_delay_without_a_value_is_none():
 
 
 @pytest.mark.parametrize(
+    ("kind", "command", "options"),
+    [
+        ("daily", "99999999999999999999:00:00", {}),
+        ("hourly", "99999999999:00", {}),
+        ("cron", "0 7 * * *", {"delay": -(2**31)}),
+        ("seconds_interval", "99999999999999999999", {}),
+    ],
+)
+def test_numbers_that_no_calendar_holds_are_refused(kind, command, options):
+    with pytest.raises(WorkflowError) as refused:
+        schedule(kind, command, **options)
+    assert refused.value.kind == "bad_schedule"
+
+
+def test_an_interval_longer_than_the_calendar_is_over_before_it_begins():
+    assert schedule("seconds_interval", 2**62).first_at(SECOND).session_time == END
+
+
+@pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"daily>": "07:00:00", "strat": "2026-01-01"}, "'strat' is not used at schedule"),
