@@ -9,6 +9,7 @@ from dagrun.plugins.schedule import Options, Parsed, ScheduleKind
 from dagrun.schedules.cron import cron
 
 INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+NEGATIVE = re.compile(r"-[0-9]+\Z")  # any other dash at the front is left out, as in all fields of cron
 
 
 class Hourly(ScheduleKind):
@@ -27,7 +28,7 @@ class Weekly(ScheduleKind):
         form = 'weekly> needs DAY,HH:MM:SS, such as "Mon,07:00:00"'
         day, comma, time = str(command).partition(",")
         day = day.strip()
-        if not comma or not day or re.search(r"\s|\|", day) or day.startswith("-"):
+        if not comma or not day or re.search(r"\s|\|", day) or NEGATIVE.match(day):
             raise ValueError(f"{form}; it is {command!r}")
         return Parsed(cron(f"0 0 * * {day}", options), time_of_day(time.strip(), form))
 

@@ -163,6 +163,12 @@ def test_an_interval_longer_than_the_calendar_is_over_before_it_begins():
     assert schedule("seconds_interval", 2**62).first_at(SECOND).session_time == END
 
 
+def test_a_needless_dash_before_the_name_of_a_day_is_left_out():
+    assert sessions(schedule("weekly", "-mon,07:00:00"), "2026-01-01T00:00:00+00:00", 1) == ["00:00:00+00:00"]
+    with pytest.raises(WorkflowError, match="weekly>"):
+        schedule("weekly", "-1,07:00:00")
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
