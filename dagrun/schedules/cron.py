@@ -45,6 +45,8 @@ class CronInstants:
         minute = at - at % MINUTE + MINUTE
         local = local_time(minute, self.place)
         wall = local.replace(tzinfo=None, second=0, microsecond=0)
+        if local.second:  # of an offset with seconds: the full minute before isn't later than `at`
+            wall += timedelta(minutes=1)
         if local.second == 0 and any(matches(pattern, wall) for pattern in self.patterns):
             return minute
         return min((found for one in self.searches if (found := self.search(one, wall)) is not None), default=None)

@@ -169,6 +169,11 @@ def test_a_needless_dash_before_the_name_of_a_day_is_left_out():
         schedule("weekly", "-1,07:00:00")
 
 
+def test_an_offset_with_seconds_has_its_full_minutes_too():
+    one = schedule("daily", "00:00:00", "+09:00:30")
+    assert sessions(one, "2026-01-01T00:00:00+00:00", 2) == ["00:00:00+09:00"] * 2
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
