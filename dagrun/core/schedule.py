@@ -85,8 +85,12 @@ class Schedule(NamedTuple):
         return None
 
     def is_even(self, at: int) -> bool:
-        """Whether all of the two days before have one offset, so that every way of stepping gives the same."""
-        offsets = {local_time(at - back, self.place).utcoffset() for back in (0, DAY // 2, DAY, DAY * 3 // 2, DAY * 2)}
+        """Whether there is one offset from two days before to half a day after, so that every way of stepping gives the same.
+
+        Times that come twice begin up to two hours before the offset changes.
+        """
+        halves = (-1, 0, 1, 2, 3, 4)  # of days
+        offsets = {local_time(at - half * DAY // 2, self.place).utcoffset() for half in halves}
         return len(offsets) == 1
 
     def step(self, at: int, end: int) -> int | None:

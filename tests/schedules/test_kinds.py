@@ -174,6 +174,12 @@ def test_an_offset_with_seconds_has_its_full_minutes_too():
     assert sessions(one, "2026-01-01T00:00:00+00:00", 2) == ["00:00:00+09:00"] * 2
 
 
+def test_the_last_instant_before_a_time_that_comes_twice_does_not_depend_on_the_way_there():
+    one = schedule("minutes_interval", 7, "Antarctica/Troll")  # the clock is put back by two hours at 01:00
+    last = one.last_before(at("2010-10-31T00:59:30+00:00"))
+    assert last == at("2010-10-30T22:56:00+00:00")
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
