@@ -171,7 +171,7 @@ def top_level(config: Map) -> Map:
 
 def timezone_of(config: Map) -> str:
     value = config.get("timezone")
-    if value is None:
+    if value is None or value == "":
         return "UTC"
     try:
         if not isinstance(value, str):

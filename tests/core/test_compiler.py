@@ -189,6 +189,7 @@ def test_an_unknown_time_zone_is_refused_with_its_place(zone):
 
 def test_the_time_zone_is_utc_unless_the_file_names_one():
     assert compiled({"+a": OK}).timezone == "UTC"
+    assert compiled({"timezone": "", "+a": OK}).timezone == "UTC"
     assert compiled({"timezone": "Asia/Tokyo", "+a": OK}).timezone == "Asia/Tokyo"
 
 
