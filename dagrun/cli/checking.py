@@ -73,12 +73,16 @@ def check_notify(files: Any, workflow: Workflow) -> None:
         check_rules(workflow, files)
 
 
-def check_schedule(workflow: Workflow) -> None:
-    """Raises WorkflowError. Most workflows have none, and need none of the modules."""
+def check_times(workflow: Workflow) -> None:
+    """Of `schedule` and `sla`. Raises WorkflowError. Most workflows have neither, and need none of the modules."""
     if workflow.schedule is not None:
         from dagrun.schedules.definition import schedules_of
 
         schedules_of(workflow)
+    if workflow.sla is not None:
+        from dagrun.core.sla import alarm_of
+
+        alarm_of(workflow, 0)
 
 
 def advice_of(workflow: Workflow) -> list[Finding]:
@@ -141,7 +145,7 @@ def look_at_all(files: Directory, only: str | None) -> tuple[list[Workflow], lis
             workflow = compile_file(files, file)
             workflows.append(workflow)
             findings += check(workflow, operators(paths, known), paths)
-            check_schedule(workflow)
+            check_times(workflow)
             findings += advice_of(workflow)
             findings += missing_interpreters(workflow, files.path)
             check_notify(files, workflow)

@@ -16,7 +16,7 @@ from typing import Any
 
 from dagrun.core.config import Map, Params
 from dagrun.core.events import Overdue
-from dagrun.core.schedule import DAY, resolve
+from dagrun.core.schedule import DAY, END, resolve
 from dagrun.core.session import SECOND, local_time
 from dagrun.core.workflow import Workflow
 from dagrun.core.zone import zone
@@ -27,6 +27,7 @@ CLOCK = pattern(r"([+-]?\d+):([+-]?\d+)(?::([+-]?\d+))?\Z", re.ASCII)
 TIMES = pattern(r"([0-9]+(?:\.[0-9]+)?)x_usual\Z", re.ASCII)
 DIGDAGS = ("time", "duration")  # exactly one of these, unless one of ours is there
 OURS = ("finish_by", "within", "longer_than", "start_within")
+LONGEST = 2**31 - 1  # seconds; what is further away has no date for long
 OPTIONS = (*DIGDAGS, *OURS, "fail", "alert", "kill", "do")
 
 
@@ -73,7 +74,7 @@ def alarm_of(workflow: Workflow, run_time: int, pace: Pace | None = None) -> Ala
     except TaskFailed as problem:
         raise bad(workflow, f"sla: {problem.message}") from None
     due = [at for at in moments if at is not None]
-    return Alarm(min(due), flags[0], flags[1], tasks, flags[2]) if due else None
+    return Alarm(min(*due, END), flags[0], flags[1], tasks, flags[2]) if due else None
 
 
 def tasks_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +117,10 @@ def clock(workflow: Workflow, key: str, given: Any) -> timedelta:
     if not match:
         raise bad(workflow, f"sla: {key} must be HH:MM or HH:MM:SS")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    length = (hours * 60 + minutes) * 60 + seconds
+    if abs(length) > LONGEST:
+        raise bad(workflow, f"sla: {key} is more than 68 years away")
+    return timedelta(seconds=length)
 
 
 def longer_than(given: Any, pace: Pace | None) -> int | None:

@@ -22,3 +22,8 @@ def test_a_run_that_is_longer_than_usual_is_told_once_there_are_five_to_compare_
         assert "SLA" not in project.run("run", "w", "--rerun", "-p", "seconds=0.2").err
     assert "SLA" not in project.run("run", "w", "--rerun", "-p", "seconds=1.5").err
     assert "SLA violation" in project.run("run", "w", "--rerun", "-p", "seconds=3").err
+
+
+def test_check_refuses_an_alarm_that_no_run_could_have(project):
+    project.write("w.dig", "sla: {time: 07:00, duration: 01:00}\n+a:\n  echo>: x\n")
+    assert "w.dig:1:6: SLA must be specified" in project.run("check", code=2).out

@@ -85,12 +85,16 @@ def test_a_time_without_a_value_is_left_out():
 @pytest.mark.parametrize(
     "sla",
     [{}, {"fail": True}, {"time": "13:00", "duration": "01:00"}, "13:00", ["13:00"], {"time": "1300"}, {"time": 13},
-     {"duration": "1h"}, {"time": "${t}"}, {"time": None}],
+     {"duration": "1h"}, {"time": "${t}"}, {"time": None}, {"time": "99999999:00"}, {"duration": "-99999999999999:00"}],
 )  # fmt: skip
 def test_this_is_no_sla(sla):
     with pytest.raises(WorkflowError) as caught:
         alarm(sla)
     assert (caught.value.kind, caught.value.file) == ("bad_option", "w.dig")
+
+
+def test_an_alarm_never_lies_beyond_the_calendar():
+    assert due({"within": "99999999999999s"}) == "9999-01-01T00:00:00+00:00"
 
 
 def test_an_alarm_that_neither_fails_nor_does_not_is_refused():
