@@ -37,13 +37,13 @@ def take_over(
                 )
             )  # fmt: skip
             continue
-        last = None if key[0] in clear else row.last_session
-        slot = next_slot(row._replace(last_session=last), one, now)
+        cleared = key[0] in clear
+        slot = one.schedule.first_at(now) if cleared else next_slot(row, one, now)
         was_over = row.next_session == END and row.definition != one.text
         tx.save_schedule(
             moved_to(row, slot, one)._replace(
-                revision_id=revision_id, definition=one.text, last_session=last, updated_at=now,
-                skip_before=now if was_over else row.skip_before,
+                revision_id=revision_id, definition=one.text, last_session=None if cleared else row.last_session,
+                updated_at=now, skip_before=now if was_over else row.skip_before,
             )
         )  # fmt: skip
     for row in known.values():
