@@ -58,10 +58,13 @@ def next_slot(row: ScheduleRow, one: Planned, now: int) -> Slot:
     """
     stored = Slot(row.next_session, row.planned_run)
     same = row.definition == one.text
-    if row.last_session is None:
-        return stored if same and row.disabled_at is None and stored.run_time <= now else one.schedule.first_at(now)
-    slot = one.schedule.next_after(row.last_session)
-    return max(slot, stored) if same else slot
+    if row.last_session is not None:
+        slot = one.schedule.next_after(row.last_session)
+        return max(slot, stored) if same else slot
+    first = one.schedule.first_at(now)
+    due = row.disabled_at is None and stored.run_time <= now
+    skipped = stored > max(first, one.schedule.first_at(row.updated_at))
+    return stored if same and (due or skipped) else first
 
 
 def start_of(slot: Slot, one: Planned, key: Key) -> int:

@@ -37,6 +37,11 @@ class Timetable:
             timetable.take_over(tx, project.id, revision.id, {("w", 0): hourly()}, at, clear)
         return self.next_session()
 
+    def skip_to(self, at: int) -> str:
+        with self.store.transaction() as tx:
+            timetable.skip_to(tx, self.row(), hourly(), at)
+        return self.next_session()
+
     def ran(self) -> None:
         """The next session."""
         with self.store.transaction() as tx:
@@ -77,6 +82,13 @@ def test_a_schedule_that_is_cleared_begins_anew_with_the_push(hours):
 def test_a_first_session_that_is_due_outlives_a_push(hours):
     hours.push(START)
     assert hours.push(START + SECOND) == "10:00"
+
+
+def test_what_was_left_out_before_the_first_run_stays_left_out(hours):
+    hours.push(START)
+    hours.now = START + SECOND
+    assert hours.skip_to(START + 3 * HOUR) == "13:00"
+    assert hours.push(START + 2 * SECOND) == "13:00"
 
 
 def test_a_push_as_of_an_earlier_time_begins_there(hours):
