@@ -68,13 +68,13 @@ def plain(value: Any) -> Any:
 
 
 def pairs(given: Sequence[str]) -> list[tuple[str, str]]:
-    """Split at commas; a piece without `=` goes back to the value before it, with its comma."""
+    """Split at commas; a piece without `=` goes back to the value before it, with its comma. Those at the end are lost."""
     found: list[list[str]] = []
     for option in given:
         if "=" not in option:
             raise click.UsageError(f"-p {option}: write KEY=VALUE")
         first = True
-        for piece in option.split(","):
+        for piece in option.rstrip(",").split(","):
             key, equals, value = piece.partition("=")
             if equals:
                 found.append([key, value])
