@@ -26,11 +26,14 @@ class Settings(NamedTuple):
 
     @property
     def params(self) -> dict[str, Any]:
-        """`params.a.b=v` as nested maps."""
+        """`params.a.b=v` as nested maps. Raises UserError where `params.a` has a value of its own."""
         params: dict[str, Any] = {}
         for key, value in self.values.items():
             if key.startswith("params."):
-                set_nested(params, key.removeprefix("params."), value)
+                try:
+                    set_nested(params, key.removeprefix("params."), value)
+                except ValueError as problem:
+                    raise UserError(f"{key} in the settings: {problem}") from None
         return params
 
 

@@ -49,6 +49,12 @@ def test_a_line_of_digdags_file_is_read_as_java_does(home, line, expected):
     assert load_settings(home.environment).params == expected
 
 
+def test_a_parameter_below_one_that_is_no_map_is_refused(home):
+    home("digdag/config", "params.a = 1\nparams.a.b = 2\n")
+    with pytest.raises(UserError, match=r"params\.a\.b in the settings: a is not a map"):
+        _ = load_settings(home.environment).params
+
+
 def test_toml_goes_before_digdags_file(home):
     home("digdag/config", "params.day = monday")
     home("dagrun/config.toml", "[params]\nday = 'friday'\nrows = 3\n")
