@@ -20,6 +20,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KNOWN_TIMES = 1024  # that many are remembered as texts: of a crowd of sessions most have the same ones
 GIVEN_TIMES = ("last_session_time", "next_session_time", "last_executed_session_time")
 WRITTEN_TIME = pattern(r"\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d\Z", re.ASCII)  # as `session_time` is
+LOCAL_TIME = pattern(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d:\d\d)?\Z", re.ASCII)
 FULL_TIME = pattern(r"\d{4,}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:?\d\d)\Z", re.ASCII)
 
 
@@ -122,18 +123,13 @@ def parse_session_time(text: str, place: tzinfo) -> int | None:
 
     A local time in a gap moves forward by the gap; in an overlap the earlier one counts, as java.time has it.
     """
-    if not text.isascii():  # the digits of other scripts would do for strptime
-        return None
     full = parse_full_time(text.replace(" ", "T", 1)) if len(text) > 19 else None
-    if full is not None:
+    if full is not None or not LOCAL_TIME.match(text):
         return full
-    for form in ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"):
-        try:
-            moment = datetime.strptime(text, form)
-        except ValueError:
-            continue
-        return resolve_local(moment, place)
-    return None
+    try:
+        return resolve_local(datetime.fromisoformat(text), place)
+    except ValueError:
+        return None
 
 
 def resolve_local(moment: datetime, place: tzinfo) -> int:

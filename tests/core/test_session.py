@@ -59,7 +59,8 @@ def test_a_session_time_is_read_in_the_zone_of_the_workflow_or_as_its_offset_say
 @pytest.mark.parametrize(
     "text",
     ["", "today", "2016", "2016-01", "2016-13-01", "2016-02-30", "2016-01-30 25:00:00", "2016-01-30 01:02:60x",
-     "2016-01-30T01:02:03+99", "hourly", "2016-01-30 01:02:03 UTC", "30-01-2016", "2016/01/30"],
+     "2016-01-30T01:02:03+99", "hourly", "2016-01-30 01:02:03 UTC", "30-01-2016", "2016/01/30",
+     "2016-1-2", "2016-01-30  1:02:03", "20160130", "2016-W04-6", "2016-01-30T01:02"],
 )  # fmt: skip
 def test_this_is_no_session_time(text):
     assert read(text) is None
