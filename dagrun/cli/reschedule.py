@@ -15,10 +15,10 @@ from dagrun.engine import timetable
 
 @click.command("reschedule", short_help="Leave out the next sessions of a schedule.")
 @click.argument("workflow")
-@click.option("--skip", type=click.IntRange(0), metavar="N", help="Leave out the next N sessions from now on.")
-@click.option("--skip-to", metavar="T", help="Leave out the sessions that would run before that time, or `now`.")
-@click.option("--run-at", metavar="T", help="Run the session that is then the next one at that time.")
-@click.option("--dry-run", is_flag=True, help="Show what would be the next session, and change nothing.")
+@click.option("--skip", "-s", type=click.IntRange(0), metavar="N", help="Leave out the next N sessions from now on.")
+@click.option("--skip-to", "-t", metavar="T", help="Leave out the sessions that would run before that time, or `now`.")
+@click.option("--run-at", "-a", metavar="T", help="Run the session that is then the next one at that time.")
+@click.option("--dry-run", "-d", is_flag=True, help="Show what would be the next session, and change nothing.")
 @project_options
 @json_option
 def command(

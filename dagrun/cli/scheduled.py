@@ -13,9 +13,12 @@ from dagrun.core.schedule import instant_of
 from dagrun.core.session import parse_session_time
 from dagrun.core.zone import zone
 from dagrun.errors import NotFound, UserError
-from dagrun.light import NamedTuple
+from dagrun.light import NamedTuple, pattern
 from dagrun.schedules.definition import planned_from
 from dagrun.store.base import ScheduleRow, Tx
+
+UNIX_SECONDS = pattern(r"[0-9]{9,11}\Z")
+OFFSET = pattern(r" ([+-][0-9]{4})\Z")
 
 
 class Definition(NamedTuple):
@@ -79,10 +82,10 @@ def find(tx: Tx, name: str | None) -> list[Found]:
 
 
 def instant(text: str, place: tzinfo, option: str) -> int:
-    """A time that somebody wrote: with an offset, or one of the zone. Raises UserError."""
-    if text.isdecimal() and len(text) >= 9:
+    """A time that somebody wrote: UNIX seconds, with an offset (Digdag: after a space), or one of the zone. Raises UserError."""
+    if UNIX_SECONDS.match(text):
         return int(text) * 1_000_000
-    at = parse_session_time(text, place)
+    at = parse_session_time(OFFSET.sub(r"\1", text), place)
     if at is not None:
         return at
     try:

@@ -61,6 +61,18 @@ def test_the_next_runs_come_from_the_files_and_need_no_store(project):
     assert not (project.directory / ".dagrun").exists()
 
 
+@pytest.mark.parametrize("start", ["2026-02-28 22:00:00 +0000", "2026-03-01 07:00:00 +0900", "1772316000"])
+def test_a_time_is_read_in_each_of_digdags_forms(project, start):
+    project.write("w.dig", DAILY)
+    (found,) = project.json("schedules", "w", "--next", "1", "--from", start)
+    assert found["run_time"] == "2026-03-01T07:00:00+09:00"
+
+
+def test_a_number_beyond_the_calendar_is_no_time(project):
+    project.write("w.dig", DAILY)
+    assert "is no time" in project.run("schedules", "--from", "9" * 30, code=2).err
+
+
 def test_a_list_of_schedules_is_merged_by_run_time(project):
     project.write("w.dig", 'schedule:\n  - {cron>: "0 3 * * *"}\n  - {cron>: "30 2 * * *"}\n+a: {echo>: x}\n')
     found = project.json("schedules", "w", "--next", "3", "--from", "2026-03-01")
@@ -107,18 +119,18 @@ def test_a_schedule_is_enabled_by_itself_when_its_time_has_come(scheduled, daemo
 
 def test_sessions_are_left_out(scheduled):
     before = scheduled.json("schedules")[0]["next_session_time"]
-    (shown,) = scheduled.json("reschedule", "w", "--skip", "2", "--dry-run")
+    (shown,) = scheduled.json("reschedule", "w", "-s", "2", "-d")
     assert scheduled.json("schedules")[0]["next_session_time"] == before
     (moved,) = scheduled.json("reschedule", "w", "--skip", "2")
     assert moved["next_session_time"] == shown["next_session_time"] > before
     assert "already past" in scheduled.run("reschedule", "w", "--skip-to", "2020-01-01", code=4).err
-    scheduled.run("reschedule", "w", "--run-at", "2030-01-01T00:00:00Z")
+    scheduled.run("reschedule", "w", "-a", "2030-01-01 09:00:00 +0900")
     (found,) = scheduled.json("schedules")
     assert found["next_run_time"] == "2030-01-01T00:00:00.000000Z"
     assert found["next_session_time"] == moved["next_session_time"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--skip", "1", "--skip-to", "now"]])
+@pytest.mark.parametrize("arguments", [[], ["--skip", "1", "-t", "now"]])
 def test_a_wish_that_is_unclear_is_refused(scheduled, arguments):
     scheduled.run("reschedule", "w", *arguments, code=2)
 
