@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
 from dagrun.cli.opened import json_option, print_json
 from dagrun.cli.settings import load_settings
+from dagrun.errors import NotFound
 from dagrun.secrets.scopes import LocalSecrets
 
 
@@ -35,10 +37,9 @@ def command(
     secrets = LocalSecrets(load_settings(os.environ).values, os.environ)
     names = list(secrets.keys())
     if to_set:
-        for word in (*to_set, *more):
-            for key, value in read_values(word):
-                secrets.set(key, value)
-                click.echo(f"Secret '{key}' set", err=True)
+        for key, value in all_values((*to_set, *more)).items():
+            secrets.set(key, value)
+            click.echo(f"Secret '{key}' set", err=True)
     elif to_delete:
         for key in (*to_delete, *more):
             secrets.delete(key)
@@ -48,6 +49,17 @@ def command(
     else:
         for key in names:
             click.echo(key)
+
+
+def all_values(words: Sequence[str]) -> dict[str, str]:
+    """Raises click.UsageError for a key that is there twice."""
+    values: dict[str, str] = {}
+    for word in words:
+        for key, value in read_values(word):
+            if key in values:
+                raise click.UsageError(f"--set {key}: there are two values of it")
+            values[key] = value
+    return values
 
 
 def read_values(word: str) -> list[tuple[str, str]]:
@@ -60,23 +72,29 @@ def read_values(word: str) -> list[tuple[str, str]]:
             raise click.UsageError(f"--set {key}: there is no terminal to ask for the value; write {key}=- to read it")
         return [(key, click.prompt(f"{key}", hide_input=True, err=True))]
     if value == "-":
-        return [(key, sys.stdin.read())]
+        return [(key, read_text("-"))]
     if value.startswith("@"):
-        with open(value[1:], encoding="utf-8") as file:
-            return [(key, file.read())]
+        return [(key, read_text(value[1:]))]
     return [(key, value)]
 
 
 def read_map(path: str) -> dict[str, str]:
     from dagrun.core.yaml import load
 
-    if path == "-":
-        text = sys.stdin.read()
-    else:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    found = load(text, path)
+    found = load(read_text(path), path)
     for key, value in found.items():
         if not isinstance(value, str):
             raise click.UsageError(f"@{path}: the value of {key} must be a text")
     return dict(found)
+
+
+def read_text(path: str) -> str:
+    """A file as it is, `-` for standard input."""
+    if path != "-" and not os.path.isfile(path):
+        raise NotFound("file of a secret", path)
+    with open(0 if path == "-" else path, "rb") as file:
+        data = file.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{path} is no text, and secrets are texts") from None

@@ -135,6 +135,23 @@ def test_a_new_project_runs_at_once(project, kind):
     assert project.run("run", "first.dig", cwd=project.directory / "first").out
 
 
+def test_a_secret_is_a_file_as_it_is(project):
+    project.write("pem", "one\r\ntwo\n")
+    project.run("secrets", "--local", "--set", "key=@pem")
+    assert (project.home / ".config/dagrun/secrets/key").read_bytes() == b"one\r\ntwo\n"
+    project.write("key", b"\xff\x00")
+    assert "is no text" in project.run("secrets", "--local", "--set", "key=@key", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [(["a=@none"], 3, "not found: none"), (["@none"], 3, "not found: none"), (["b=1", "a=1", "a=2"], 2, "two values")],
+)
+def test_secrets_that_can_not_be_read_are_refused_before_any_is_set(project, words, code, message):
+    assert message in project.run("secrets", "--local", "--set", *words, code=code).err
+    assert project.json("secrets", "--local") == []
+
+
 def test_secrets_are_set_listed_and_deleted(project):
     project.run("secrets", "--local", "--set", "a.b=-", given="value-of-ab")
     assert project.json("secrets", "--local") == [{"key": "a.b"}]
