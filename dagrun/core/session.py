@@ -138,13 +138,19 @@ def resolve_local(moment: datetime, place: tzinfo) -> int:
 
 
 def start_of_day(now: int, place: tzinfo) -> int:
-    local = local_time(now, place)
-    return resolve_local(datetime(local.year, local.month, local.day), place)
+    return cut(now, place, timedelta(days=1))
 
 
 def start_of_hour(now: int, place: tzinfo) -> int:
-    local = local_time(now, place)
-    return microseconds(local.replace(minute=0, second=0, microsecond=0))
+    return cut(now, place, timedelta(hours=1))
+
+
+def cut(now: int, place: tzinfo, unit: timedelta) -> int:
+    """The last whole unit on the clock; where its time comes twice, that of the same offset."""
+    wall = local_time(now, place).replace(tzinfo=None)
+    over = (wall - datetime.min) % unit
+    at = now - over // timedelta(microseconds=1)
+    return at if local_time(at, place).replace(tzinfo=None) == wall - over else resolve_local(wall - over, place)
 
 
 def whole_seconds(at: int) -> int:

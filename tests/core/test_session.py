@@ -23,7 +23,7 @@ from dagrun.core.session import (
 from dagrun.core.zone import zone
 from tests.effort import examples
 
-ZONES = ("UTC", "Asia/Tokyo", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "-03:30")
+ZONES = ("UTC", "America/Havana", "Asia/Tokyo", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "-03:30")
 
 
 def instant(text: str) -> int:
@@ -112,6 +112,21 @@ def test_days_and_hours_begin_by_the_clock_of_the_zone(now, place, day, hour):
 @pytest.mark.parametrize("now", ["2016-11-06T05:20:00+00:00", "2016-11-06T06:20:00+00:00"])
 def test_an_hour_that_comes_twice_is_two_hours(now):
     assert start_of_hour(instant(now), zone("America/New_York")) == instant(now[:14] + "00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("now", "midnight"), [("00:30:00-04:00", "-04:00"), ("00:30:00-05:00", "-05:00"), ("12:00:00-05:00", "-05:00")]
+)
+def test_a_midnight_that_comes_twice_is_that_of_the_same_offset(now, midnight):
+    havana = zone("America/Havana")
+    at = start_of_day(instant(f"2024-11-03T{now}"), havana)
+    assert format_time(at, havana) == f"2024-11-03T00:00:00{midnight}"
+
+
+def test_an_hour_that_begins_in_a_gap_begins_after_it():
+    lord_howe = zone("Australia/Lord_Howe")  # from 02:00 to 02:30
+    at = start_of_hour(instant("2024-10-06T02:45:00+11:00"), lord_howe)
+    assert format_time(at, lord_howe) == "2024-10-06T02:30:00+11:00"
 
 
 def test_a_day_without_midnight_begins_at_its_first_moment():
