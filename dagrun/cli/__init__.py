@@ -57,6 +57,14 @@ ALIASES = {"r": "run", "c": "check", "new": "init", "task": "tasks", "logs": "lo
 class Commands(click.Group):
     """Knows the names and one line of each command; imports the one that is called."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As Digdag has it: `--version` anywhere is all that counts, and `-c FILE` may stand before the command."""
+        if "--version" in args:
+            args = ["--version"]
+        elif args[:1] in (["-c"], ["--config"]):
+            args = [*args[2:3], *args[:2], *args[3:]]
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 

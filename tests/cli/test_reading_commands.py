@@ -184,3 +184,15 @@ def test_before_anything_has_run_reading_commands_say_so(project):
 
 def test_a_finished_attempt_can_not_be_killed(ran):
     assert "attempt 1 has ended already" in ran.run("kill", "1", code=4).err
+
+
+def test_the_version_is_all_that_counts_wherever_it_is_asked_for(project):
+    assert project.run("run", "nothing", "--version").out == project.run("--version").out
+
+
+def test_settings_may_be_named_before_the_command_and_those_behind_it_win(project):
+    project.write("w.dig", "+a:\n  echo>: ${day}\n")
+    for day in ("monday", "friday"):
+        project.write(day, f"params.day = {day}\n")
+    assert project.run("-c", "monday", "run", "w").out == "monday\n"
+    assert project.run("-c", "monday", "run", "w", "--rerun", "-c", "friday").out == "friday\n"
