@@ -91,7 +91,7 @@ def sla_tasks(tree: TaskTree, event: Overdue, notes: list[str]) -> list[Task]:
     root = tree.root
     nodes: list[list[Node]] = []
     if event.alert:
-        nodes.append([single(root, "^sla^alert", {"_type": "notify", "_command": "SLA violation detected"})])
+        nodes.append([single(root, "^sla^alert", {"_type": "notify", "_command": "SLA violation"})])
     if event.fail:
         nodes.append([single(root, "^sla^fail", {"_type": "fail", "_command": "SLA violation"})])
     own = [Node(0, None, f"{root.full_name}^sla", TaskSpec("^sla", False, {}))]

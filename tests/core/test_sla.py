@@ -116,6 +116,13 @@ def test_alert_and_failing_task_and_own_tasks_run_at_once_beside_what_is_at_work
     assert run.states()["+w+a"] == "running" and run.states()["+w+b"] == "blocked"
 
 
+def test_the_alert_and_the_failure_of_an_alarm_say_the_same():
+    run = Simulation(tree_of(text_of({"+a": OK}))).start()
+    run.send(Overdue(True, True, {}))
+    said = {task.full_name: task.spec.config["_command"] for task in run.tree.tasks if "_command" in task.spec.config}
+    assert said == {"+w^sla^alert": "SLA violation", "+w^sla^fail": "SLA violation"}
+
+
 def test_an_alarm_holds_the_attempt_open_until_its_tasks_are_done():
     run = Simulation(tree_of(text_of({"+a": OK}))).start()
     run.claim()
