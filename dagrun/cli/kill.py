@@ -11,12 +11,11 @@ from dagrun.cli.opened import Opened, find_attempt, json_option, open_here, proj
 from dagrun.cli.running import end_dead_attempts, end_one, revision_of
 from dagrun.core.events import Canceled
 from dagrun.core.state import CANCELED
-from dagrun.engine.backfill import BACKFILL
 from dagrun.engine.owners import daemon_is_alive, is_of_daemon
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import TASK_LIMIT
 from dagrun.engine.turn import Live, take_turn
-from dagrun.engine.waiting_room import end_queued, is_queued
+from dagrun.engine.waiting_room import BACKFILL, end_queued, is_queued
 from dagrun.errors import Conflict, NotFound
 from dagrun.store.base import AttemptRow, Store, Tx
 

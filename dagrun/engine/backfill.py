@@ -11,13 +11,12 @@ from dagrun.core.state import FAILED, SUCCESS
 from dagrun.core.workflow import Workflow
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import Submission
-from dagrun.engine.waiting_room import queue
+from dagrun.engine.waiting_room import BACKFILL, queue
 from dagrun.errors import Conflict, LimitExceeded, UserError
 from dagrun.light import NamedTuple
 from dagrun.store.base import AttemptRow, RevisionRow, Tx
 
 LAST_EXECUTED = "last_executed_session_time"
-BACKFILL = "backfill"  # in an attempt's options: the name of its backfill
 ONLY = ("all", "missing", "failed")
 
 

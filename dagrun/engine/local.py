@@ -26,7 +26,7 @@ from dagrun.engine.pauses import PARENT
 from dagrun.engine.submit import Submission, new_uuid, process, submit
 from dagrun.engine.tries import Report, machine_clock
 from dagrun.engine.turn import Live
-from dagrun.engine.waiting_room import KEY
+from dagrun.engine.waiting_room import BACKFILL, KEY
 from dagrun.engine.worker import Worker
 from dagrun.errors import NotFound, TaskFailed, UserError
 from dagrun.light import NamedTuple
@@ -135,12 +135,18 @@ class Local:
         self.revisions[row.id] = revision
         if self.noticing is not None:
             live.witness = self.noticing.witness(live.workflow, revision.files)
-        run_time = int(attempt.options.get(RUN_TIME, row.created_at))
-        alarm = alarm_of(live.workflow, run_time, pace_of(tx, live.workflow, row))
-        if alarm and not has_rung(attempt):
+        alarm = self.alarm(tx, row, live, attempt)
+        if alarm is not None:
             heappush(self.alarms, (alarm.at, row.id, alarm))
         self.worker.add(attempt)
         return attempt
+
+    def alarm(self, tx: Tx, row: AttemptRow, live: Live, attempt: Attempt) -> Alarm | None:
+        """What is to ring. A session of a backfill is late by its nature, and has none (spec/scheduling 9.3)."""
+        if BACKFILL in attempt.options or has_rung(attempt):
+            return None
+        run_time = int(attempt.options.get(RUN_TIME, row.created_at))
+        return alarm_of(live.workflow, run_time, pace_of(tx, live.workflow, row))
 
     # -- the loop
 

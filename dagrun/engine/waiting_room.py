@@ -16,6 +16,7 @@ from dagrun.store.base import AttemptRow, QueueRow, Tx
 
 STRICT = "strict"  # in its options: a failure before it stops the line
 LOOKED_BACK = 1000  # attempts
+BACKFILL = "backfill"  # in an attempt's options: the name of its backfill
 KEY = "key"  # in an attempt's options: with which others of its workflow it is counted
 
 

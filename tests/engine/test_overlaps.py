@@ -167,3 +167,14 @@ def test_a_session_that_waits_in_the_queue_too_long_is_told_of_once(site):
     late = sorted({text.partition(" ")[0] for text in said if "did not start within" in text})
     assert late == [f"w@2026-01-01T0{hour}:00:00+00:00" for hour in (1, 2, 3, 4)]
     assert len([text for text in said if "T01:00" in text and "did not start within" in text]) == 1
+
+
+def test_the_sessions_of_a_backfill_have_no_alarm(site):
+    text = "sla: {duration: 00:00:00}\nschedule:\n  daily>: 00:00:00\n+a:\n  sh>: sleep 1\n"
+    site.push({"workflows": {"w": text}, "at": "2026-01-03T12:00:00Z"})
+    site.backfill({"body": {"attemptName": "b", "fromTime": "2026-01-02T00:00:00Z", "dryRun": False}})
+    site.scheduler.start_queued()
+    (attempt,) = site.local.worker.attempts.values()
+    site.work()
+    settle(site)
+    assert {task.full_name for task in attempt.tree.tasks} == {"+w", "+w+a"}
