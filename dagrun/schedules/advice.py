@@ -9,9 +9,10 @@ from typing import Any
 from dagrun.core.config import Map
 from dagrun.core.workflow import Place, Workflow
 from dagrun.light import NamedTuple
+from dagrun.schedules.dialect import FIELDS, WEEKDAYS, members
 
 # Of the day of the week 7 is read as 0 before the range is built (spec/scheduling 3.2).
-SUNDAY_ONLY = re.compile(r"(?:^|,)0-7(?:$|[,/])")
+SUNDAY_ONLY = re.compile(r"(?:^|,)(?:0|sun)-7(?:$|[,/])", re.IGNORECASE)
 STEP_TO_SUNDAY = re.compile(r"-(?:7|sun)/", re.IGNORECASE)
 
 
@@ -44,19 +45,25 @@ def of_one(root: str, config: Mapping[str, Any]) -> Iterator[Advice]:
             "no_overlap", "the schedule doesn't say what becomes of a session while another one is at work", root, place,
             "add overlap: skip, queue, latest, replace or allow",
         )  # fmt: skip
-    cron = config.get("cron>")
-    for pattern in cron.split("|") if isinstance(cron, str) else ():
-        fields = pattern.split()
-        days = fields[4] if len(fields) == 5 else ""
+    for days in weekdays(config):
         if SUNDAY_ONLY.search(days):
             yield Advice(
-                "sunday_only", f"{days} as day of the week is Sunday only", root, place, "write * for every day"
+                "sunday_only", f"{days} as day of the week is {named(days)}", root, place, "write * for every day"
             )
         elif STEP_TO_SUNDAY.search(days):
             yield Advice(
-                "step_to_sunday",
-                f"{days} as day of the week never names Sunday",
-                root,
-                place,
-                "write the days as a list",
+                "step_to_sunday", f"{days} as day of the week is {named(days)}", root, place, "write the days as a list"
             )
+
+
+def weekdays(config: Mapping[str, Any]) -> list[str]:
+    """The days of the week as they are written."""
+    cron, weekly = config.get("cron>"), config.get("weekly>")
+    if isinstance(cron, str):
+        return [fields[4] for pattern in cron.split("|") if len(fields := pattern.split()) == 5]
+    return [weekly.partition(",")[0].strip()] if isinstance(weekly, str) else []
+
+
+def named(days: str) -> str:
+    found = set(members(FIELDS[4], days))
+    return ", ".join(name for name, number in WEEKDAYS.items() if number in found)

@@ -26,10 +26,23 @@ def cron(days: str) -> str:
         ("0-7", ["sunday_only"]),
         ("1-7/2", ["step_to_sunday"]),
         ("mon-sun/2", ["step_to_sunday"]),
+        ("Sun-7", ["sunday_only"]),
     ],
 )
 def test_days_that_surprise_are_told(days, expected):
     assert kinds(cron(days)) == expected
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"), [("0-7", "sun"), ("mon-sun/2", "mon, wed, fri"), ("6-7/2", "sun, sat"), ("1-7/7", "sun, mon")]
+)
+def test_the_days_that_are_meant_are_named(days, expected):
+    (one,) = advice(compile_workflow("w", load(cron(days), "w.dig", None)))
+    assert one.message == f"{days} as day of the week is {expected}"
+
+
+def test_the_days_of_a_weekly_schedule_are_looked_at_too():
+    assert kinds('schedule: {weekly>: "0-7,07:00:00", overlap: allow}\n+a: {echo>: x}\n') == ["sunday_only"]
 
 
 def test_a_schedule_that_says_nothing_of_overlaps_is_asked_for_it_with_its_place():
