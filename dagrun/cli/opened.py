@@ -16,9 +16,11 @@ import click
 from dagrun.cli.settings import Settings, load_settings
 from dagrun.core.kinds import is_unicode
 from dagrun.errors import NotFound, UserError
+from dagrun.light import pattern
 from dagrun.store.base import AttemptRow, Store, Tx
 
 STATE_DIR = ".dagrun"
+ID = pattern(r"[0-9]{1,18}\Z")  # of an attempt: more digits no store has
 DATABASE = "DAGRUN_DATABASE"  # the variable that stands for --database
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -106,7 +108,7 @@ def find_attempt(tx: Tx, text: str) -> AttemptRow:
         if row is None:
             raise NotFound("attempt", text, hint="nothing has run here yet")
         return row
-    if text.isdigit():
+    if ID.match(text):
         return tx.get_attempt(int(text))
     name, at, time = text.partition("@")
     if not at:

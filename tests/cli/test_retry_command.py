@@ -143,6 +143,8 @@ def test_a_session_names_its_newest_attempt(diamond):
     [
         (("9",), 3, "attempt not found: 9"),
         (("x",), 2, "'x' names no attempt; use its number, last, or workflow@SESSION-TIME"),
+        (("9" * 30,), 2, "names no attempt"),
+        (("²",), 2, "'²' names no attempt"),
         (("1", "--only"), 2, "--only goes with --from"),
         (("1", "--from", "+z"), 3, "task not found: +z (there are: +w+a, +w+b, +w+c, +w+d)"),
         (("1", "--revision", "a", "--keep-revision"), 2, "can't be used together"),
