@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +19,10 @@ from dagrun.cli.running import (
     run_to_end,
     store_revision,
 )
+from dagrun.cli.times import session_time
 from dagrun.cli.words import attempt_state
 from dagrun.core.resume import one_task
-from dagrun.core.session import (
-    bad_session_time,
-    format_time,
-    parse_session_time,
-    start_of_day,
-    start_of_hour,
-    whole_seconds,
-)
+from dagrun.core.session import format_time
 from dagrun.core.state import SUCCESS
 from dagrun.core.tree import left_out
 from dagrun.core.workflow import Workflow
@@ -38,7 +31,7 @@ from dagrun.engine.attempt import Attempt
 from dagrun.engine.local import PROJECT_PARAMS
 from dagrun.engine.owners import describe
 from dagrun.engine.submit import TASK_LIMIT, Submission, new_uuid
-from dagrun.errors import Conflict, UserError
+from dagrun.errors import Conflict
 from dagrun.project.archive import Directory
 from dagrun.project.loader import compile_file, find_project
 from dagrun.store.base import AttemptRow, Tx
@@ -196,28 +189,7 @@ class Run:
         return self.session_time(workflow)
 
     def session_time(self, workflow: Workflow) -> int:
-        """As `--session` says (spec/cli 3.2); by default the last instant of the schedule, else today 00:00."""
-        place = zone(workflow.timezone)
-        now = time.time_ns() // 1000
-        if self.session in (None, "last", "schedule"):
-            if workflow.schedule is not None:
-                from dagrun.schedules.definition import schedules_of
-
-                found = [one.schedule.last_before(now) for one in schedules_of(workflow, strict=False)]
-                last = max((at for at in found if at is not None), default=None)
-                return start_of_day(now, place) if last is None else last
-            if self.session == "schedule":
-                raise UserError(f"--session schedule: {workflow.file} has no schedule")
-            return start_of_day(now, place)
-        if self.session == "daily":
-            return start_of_day(now, place)
-        if self.session == "hourly":
-            return start_of_hour(now, place)
-        assert self.session is not None
-        at = parse_session_time(self.session, place)
-        if at is None:
-            raise bad_session_time(self.session)
-        return whole_seconds(at)
+        return session_time(workflow, self.session)
 
     # -- what to start
 

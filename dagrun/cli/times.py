@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
-from dagrun.core.session import EPOCH
+from dagrun.core.session import (
+    EPOCH,
+    bad_session_time,
+    parse_session_time,
+    start_of_day,
+    start_of_hour,
+    whole_seconds,
+)
+from dagrun.core.workflow import Workflow
+from dagrun.core.zone import zone
+from dagrun.errors import UserError
 
 
 def iso(at: int | None) -> str | None:
@@ -26,3 +37,28 @@ def duration(microseconds: int) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h {minutes}m" if hours else f"{minutes}m {seconds}s"
+
+
+def session_time(workflow: Workflow, wanted: str | None) -> int:
+    """As `--session` says (spec/cli 3.2); by default the last instant of the schedule, else today 00:00. Raises UserError."""
+    place = zone(workflow.timezone)
+    now = time.time_ns() // 1000
+    if wanted in (None, "last", "schedule"):
+        if workflow.schedule is not None:
+            from dagrun.schedules.definition import schedules_of
+
+            found = [one.schedule.last_before(now) for one in schedules_of(workflow, strict=False)]
+            last = max((at for at in found if at is not None), default=None)
+            return start_of_day(now, place) if last is None else last
+        if wanted == "schedule":
+            raise UserError(f"--session schedule: {workflow.file} has no schedule")
+        return start_of_day(now, place)
+    if wanted == "daily":
+        return start_of_day(now, place)
+    if wanted == "hourly":
+        return start_of_hour(now, place)
+    assert wanted is not None
+    at = parse_session_time(wanted, place)
+    if at is None:
+        raise bad_session_time(wanted)
+    return whole_seconds(at)

@@ -101,6 +101,14 @@ def test_in_a_plan_now_is_now_and_not_the_time_of_the_session(project, command):
     assert rows[1]["command"] in {f"{year} of 2020-01-01" for year in (before, time.gmtime().tm_year)}
 
 
+@pytest.mark.parametrize("session", ["daily", "last", "schedule", "2024-02-29"])
+def test_a_plan_is_of_the_session_that_a_run_would_have(project, session):
+    project.write("w.dig", "schedule: {daily>: 07:00:00}\n+a:\n  echo>: ${session_local_time}\n")
+    (_, row) = project.json("plan", "w", "--session", session)
+    assert row["command"].endswith(" 00:00:00")
+    assert row["command"] == project.json("run", "w", "--session", session, "--dry-run")[1]["command"]
+
+
 def test_a_graph_is_drawn_in_three_forms(project):
     project.write("w.dig", WORKFLOW)
     assert project.run("graph", "w.dig").out.splitlines() == [
