@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dagrun.core.config import Map
-from dagrun.core.workflow import Place, Workflow
+from dagrun.core.workflow import Node, Place, Workflow
 from dagrun.light import NamedTuple
 from dagrun.schedules.dialect import FIELDS, WEEKDAYS, members
 
@@ -31,11 +31,19 @@ def advice(workflow: Workflow) -> Iterator[Advice]:
         if isinstance(config, Mapping):
             yield from of_one(root, config)
     for node in workflow.nodes[1:]:
-        if not node.spec.operator and "schedule" in node.spec.config:
+        if has_schedule(node):
             yield Advice(
                 "schedule_in_task", "a schedule inside a task has no effect", node.full_name, node.spec.place,
                 "write it at the top of a file of its own",
             )  # fmt: skip
+
+
+def has_schedule(node: Node) -> bool:
+    """A group, or a task with what looks like one: else the key is an option or a variable of the operator."""
+    value = node.spec.config.get("schedule")
+    return value is not None and (
+        not node.spec.operator or (isinstance(value, Mapping) and any(key.endswith(">") for key in value))
+    )
 
 
 def of_one(root: str, config: Mapping[str, Any]) -> Iterator[Advice]:

@@ -56,5 +56,10 @@ def test_a_schedule_inside_a_group_is_told():
     assert kinds("+g:\n  schedule: {hourly>: '00:00'}\n  +a: {echo>: x}\n") == ["schedule_in_task"]
 
 
+def test_a_schedule_inside_a_task_is_told_and_a_variable_of_that_name_is_none():
+    assert kinds("+a:\n  schedule: {daily>: 07:00:00}\n  sh>: x\n") == ["schedule_in_task"]
+    assert kinds("+a:\n  schedule: {day: monday}\n  sh>: x $schedule\n") == []
+
+
 def test_without_a_schedule_there_is_nothing_to_say():
     assert kinds("+a: {echo>: x}\n") == []
