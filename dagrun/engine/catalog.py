@@ -153,13 +153,13 @@ class Catalog:
     projects: dict[int, Known] = field(default_factory=dict)
     old: dict[tuple[int, str], Revision] = field(default_factory=dict)  # by revision and tree; of earlier attempts
 
-    def take_over(self, candidate: Candidate, now: int, clear: Collection[str] = ()) -> int:
+    def take_over(self, candidate: Candidate, now: int, clear: Collection[str] = (), *, goes_on: bool = False) -> int:
         """Its id. Attempts that are at work keep their revision."""
         text = json.dumps(candidate.manifest, separators=(",", ":"), ensure_ascii=False)
         with self.store.transaction() as tx:
             project = tx.ensure_project(candidate.place.name)
             row = tx.ensure_revision(project.id, candidate.digest, text)
-            take_over(tx, project.id, row.id, candidate.planned, now, clear)
+            take_over(tx, project.id, row.id, candidate.planned, now, clear, goes_on=goes_on)
         self.projects[project.id] = Known(candidate, self.make_revision(row, candidate))
         return project.id
 

@@ -151,7 +151,7 @@ class Daemon:
 
     def take_over(self, candidate: Candidate) -> None:
         name = candidate.place.name
-        self.places[name] = self.catalog.take_over(candidate, self.local.worker.now())
+        self.places[name] = self.catalog.take_over(candidate, self.local.worker.now(), goes_on=True)
         self.source.taken(candidate.place)
 
     def forget_projects(self, names: Collection[str]) -> None:

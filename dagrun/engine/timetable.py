@@ -17,9 +17,20 @@ Key = tuple[str, int]  # workflow, position in its list
 
 
 def take_over(
-    tx: Tx, project_id: int, revision_id: int, planned: Mapping[Key, Planned], now: int, clear: Collection[str] = ()
+    tx: Tx,
+    project_id: int,
+    revision_id: int,
+    planned: Mapping[Key, Planned],
+    now: int,
+    clear: Collection[str] = (),
+    *,
+    goes_on: bool = False,
 ) -> None:
-    """The project has these schedules from now on. `clear`: workflows whose history of sessions is forgotten (5.3)."""
+    """The project has these schedules from now on. `clear`: workflows whose history of sessions is forgotten (5.3).
+
+    `goes_on`: nobody pushed it, a daemon reads its files again; then a schedule that has not changed goes on from where it is
+    (5.6).
+    """
     known = {(row.workflow, row.position): row for row in tx.list_schedules(project_id)}
     unknown = set(clear) - {workflow for workflow, _ in planned}
     if unknown:
@@ -38,7 +49,7 @@ def take_over(
             )  # fmt: skip
             continue
         cleared = key[0] in clear
-        slot = one.schedule.first_at(now) if cleared else next_slot(row, one, now)
+        slot = one.schedule.first_at(now) if cleared else next_slot(row, one, now, goes_on=goes_on)
         was_over = row.next_session == END and row.definition != one.text
         tx.save_schedule(
             moved_to(row, slot, one)._replace(
@@ -50,21 +61,16 @@ def take_over(
         tx.delete_schedule(row.id)
 
 
-def next_slot(row: ScheduleRow, one: Planned, now: int) -> Slot:
-    """The next session under the new definition.
-
-    A skip survives as long as the definition stays the same, and so does a first session that is still due (Digdag loses
-    both).
-    """
+def next_slot(row: ScheduleRow, one: Planned, now: int, *, goes_on: bool) -> Slot:
+    """The next session under the new definition. A skip survives as long as the definition stays the same (Digdag loses it)."""
     stored = Slot(row.next_session, row.planned_run)
     same = row.definition == one.text
-    if row.last_session is not None:
-        slot = one.schedule.next_after(row.last_session)
-        return max(slot, stored) if same else slot
-    first = one.schedule.first_at(now)
-    due = row.disabled_at is None and stored.run_time <= now
-    skipped = stored > max(first, one.schedule.first_at(row.updated_at))
-    return stored if same and (due or skipped) else first
+    if same and goes_on:
+        return stored
+    if row.last_session is None:
+        return one.schedule.first_at(now)
+    slot = one.schedule.next_after(row.last_session)
+    return max(slot, stored) if same else slot
 
 
 def start_of(slot: Slot, one: Planned, key: Key) -> int:

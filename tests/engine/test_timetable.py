@@ -29,12 +29,12 @@ class Timetable:
         self.now = START
         self.store._database.clock = lambda: self.now  # type: ignore[attr-defined]
 
-    def push(self, at: int, clear: Collection[str] = ()) -> str:
+    def push(self, at: int, clear: Collection[str] = (), *, goes_on: bool = False) -> str:
         self.now = at
         with self.store.transaction() as tx:
             project = tx.ensure_project("p")
             revision = tx.ensure_revision(project.id, "r", "{}")
-            timetable.take_over(tx, project.id, revision.id, {("w", 0): hourly()}, at, clear)
+            timetable.take_over(tx, project.id, revision.id, {("w", 0): hourly()}, at, clear, goes_on=goes_on)
         return self.next_session()
 
     def skip_to(self, at: int) -> str:
@@ -79,18 +79,27 @@ def test_a_schedule_that_is_cleared_begins_anew_with_the_push(hours):
     assert hours.row().last_session is None
 
 
-def test_a_first_session_that_is_due_outlives_a_push(hours):
-    hours.push(START)
-    assert hours.push(START + SECOND) == "10:00"
-
-
-def test_what_was_left_out_before_the_first_run_stays_left_out(hours):
-    hours.push(START)
-    hours.now = START + SECOND
-    assert hours.skip_to(START + 3 * HOUR) == "13:00"
-    assert hours.push(START + 2 * SECOND) == "13:00"
-
-
-def test_a_push_as_of_an_earlier_time_begins_there(hours):
+def test_a_push_before_the_first_run_begins_with_the_time_of_the_push(hours):
     hours.push(START + HOUR)
     assert hours.push(START) == "10:00"
+    assert hours.push(START + 5 * HOUR) == "15:00"
+
+
+def test_a_daemon_that_starts_again_goes_on_with_a_session_that_is_due(hours):
+    hours.push(START, goes_on=True)
+    assert hours.push(START + 5 * HOUR, goes_on=True) == "10:00"
+
+
+def test_what_was_left_out_before_the_first_run_stays_left_out_when_a_daemon_starts_again(hours):
+    hours.push(START, goes_on=True)
+    assert hours.skip_to(START + 3 * HOUR) == "13:00"
+    assert hours.push(START + SECOND, goes_on=True) == "13:00"
+
+
+def test_a_run_that_was_moved_stays_moved_when_a_daemon_starts_again(hours):
+    hours.push(START + SECOND, goes_on=True)
+    hours.ran()
+    with hours.store.transaction() as tx:
+        timetable.run_at(tx, hours.row(), START + 30 * 60 * SECOND)
+    hours.push(START + 2 * SECOND, goes_on=True)
+    assert hours.row().next_run == START + 30 * 60 * SECOND
