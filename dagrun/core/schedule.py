@@ -14,6 +14,7 @@ from dagrun.errors import UserError
 from dagrun.light import NamedTuple, Protocol, pattern
 
 END = int((datetime(9999, 1, 1, tzinfo=UTC) - EPOCH).total_seconds()) * SECOND  # this schedule is over
+BEGINNING = int((datetime(100, 1, 1, tzinfo=UTC) - EPOCH).total_seconds()) * SECOND  # no look back leaves the calendar
 DAY = 86_400 * SECOND
 SHORT_LOOK_BACK = 2 * 3600 * SECOND
 LONGEST_LOOK_BACK = (1 << 14) * DAY  # 45 years: a 29 February that must be a Monday may need 40
@@ -70,7 +71,7 @@ class Schedule(NamedTuple):
 
         `start` and `end` don't count. A short way back is enough where the zone's offset hasn't changed on the way.
         """
-        if at >= END:
+        if not BEGINNING <= at < END:
             return None
         if self.is_even(at):
             found = self.step(at - SHORT_LOOK_BACK, at)

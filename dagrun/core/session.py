@@ -77,11 +77,12 @@ def derived(name: str, given: Any, place: tzinfo) -> Mapping[str, Any]:
 @lru_cache(KNOWN_TIMES)
 def time_variables(name: str, at: int, place: tzinfo, text: str | None = None) -> Mapping[str, Any]:
     local = local_time(at, place)
+    date, clock = local.date().isoformat(), f"{local:%H:%M:%S}"
     return {
         f"{name}_time": text or format_time(at, place),
-        f"{name}_date": f"{local:%Y-%m-%d}",
-        f"{name}_date_compact": f"{local:%Y%m%d}",
-        f"{name}_local_time": f"{local:%Y-%m-%d %H:%M:%S}",
+        f"{name}_date": date,
+        f"{name}_date_compact": date.replace("-", ""),
+        f"{name}_local_time": f"{date} {clock}",
         f"{name}_tz_offset": offset_text(local, colon=False),
         f"{name}_unixtime": at // SECOND,
     }
@@ -95,7 +96,7 @@ def local_time(at: int, place: tzinfo) -> datetime:
 def format_time(at: int, place: tzinfo) -> str:
     """`2016-01-30T00:00:00-08:00`: the offset is always written."""
     local = local_time(at, place)
-    return f"{local:%Y-%m-%dT%H:%M:%S}{offset_text(local, colon=True)}"
+    return f"{local.isoformat()[:19]}{offset_text(local, colon=True)}"  # %Y of the year 999 has three digits
 
 
 def offset_text(local: datetime, *, colon: bool) -> str:

@@ -159,6 +159,10 @@ def test_numbers_that_no_calendar_holds_are_refused(kind, command, options):
     assert refused.value.kind == "bad_schedule"
 
 
+def test_before_the_first_sessions_of_the_calendar_there_is_none():
+    assert schedule("daily", "07:00:00", "Asia/Tokyo").last_before(at("0001-01-02T00:00:00+09:00")) is None
+
+
 def test_an_interval_longer_than_the_calendar_is_over_before_it_begins():
     assert schedule("seconds_interval", 2**62).first_at(SECOND).session_time == END
 
