@@ -7,13 +7,15 @@ ended. The names in the memo are Digdag's (spec/operators 14.2): dashboards read
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
 from dagrun.plugins.operator import Again, Child, Operator, Option, Params, Succeeded, TaskContext, TaskFailed
 
 RERUN_ON = ("none", "failed", "all")
+OFFSET_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)\Z", re.ASCII)
 LONGEST_PAUSE = 10  # seconds between two looks at the child; its end wakes the task anyway
 
 
@@ -80,16 +82,16 @@ def find_or_start(task: TaskContext, memo: dict[str, Any]) -> Child:
 
 
 def session_time(local: Params) -> str | None:
+    """The instant in the one form that the engine reads; sessions are of whole seconds."""
     if local.get("session_time") is None:
         return None
     text = local.text("session_time")
     try:
-        has_offset = datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        has_offset = False
-    if not has_offset:
-        raise TaskFailed(f"session_time must be like 2024-01-15T00:00:00+09:00; it is {text!r}", "bad_option", "config")
-    return text
+        if OFFSET_TIME.match(text):
+            return datetime.fromisoformat(text).astimezone(UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):  # the 30th of February; before the year 1
+        pass
+    raise TaskFailed(f"session_time must be like 2024-01-15T00:00:00+09:00; it is {text!r}", "bad_option", "config")
 
 
 def project(local: Params) -> str | int | None:

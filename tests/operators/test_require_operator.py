@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dagrun.core.session import parse_full_time
 from dagrun.plugins.operator import Again, Child, Succeeded, TaskFailed
 from dagrun.plugins.testing import context
 from dagrun_operators.require import Require
@@ -113,12 +114,32 @@ def test_project_session_time_and_retry_name_count_only_at_the_task_itself():
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "2024-01-01T09:00:00+09:00",
+        "2024-01-01T09:00+09:00",
+        "2024-01-01T00:00:00.999999999Z",
+        "2024-01-01T00:00:00+0000",
+    ],
+)
+def test_a_session_time_has_any_form_with_an_offset(text):
+    task = context({"_command": "child", "session_time": text}, children=[STARTED])
+    Require().run(task)
+    at = parse_full_time(task.required[0]["session_time"])
+    assert at == 1_704_067_200_000_000
+
+
+@pytest.mark.parametrize(
     ("options", "kind"),
     [
         ({"rerun_on": "maybe"}, "bad_option"),
         ({"project_id": 1, "project_name": "p"}, "bad_option"),
         ({"session_time": "2024-01-01"}, "bad_option"),
         ({"session_time": "soon"}, "bad_option"),
+        ({"session_time": "2024-01-01 00:00:00+09:00"}, "bad_option"),
+        ({"session_time": "2024-02-30T00:00:00Z"}, "bad_option"),
+        ({"session_time": "20240101T000000Z"}, "bad_option"),
+        ({"session_time": "0001-01-01T00:00:00+09:00"}, "bad_option"),
         ({"params": 1}, "bad_type (params)"),
         ({"ignore_failure": "yes"}, "bad_type (ignore_failure)"),
     ],
