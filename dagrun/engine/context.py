@@ -62,20 +62,20 @@ class Context:
         except (OSError, UnicodeDecodeError) as problem:
             raise TaskFailed(f"{path} can't be read: {problem}", "file_not_readable", "config") from None
 
-    def inside(self, path: str) -> str:
-        """The path relative to the project. Raises TaskFailed when it leaves it."""
+    def inside(self, path: str, category: str = "config") -> str:
+        """The path relative to the project. Raises TaskFailed, of this category, when it leaves it."""
         full = posixpath.normpath(posixpath.join(self.workdir, path))
         if full.startswith(("../", "/")) or full == "..":
             raise TaskFailed(
                 f"Given path '{path}' is outside of project directory '{self.services.project_dir}'",
                 "outside_project",
-                "illegal argument",
+                category,
             )
         return full
 
     def workflow(self, path: str) -> Mapping[str, Any]:
         """The body of a called file; its directory becomes the working directory of its tasks (spec/language G5)."""
-        full = self.inside(path if path.endswith(".dig") else f"{path}.dig")
+        full = self.inside(path if path.endswith(".dig") else f"{path}.dig", "illegal argument")
         try:
             config = load_config(self.files, full)
             check_workflow_name(full.removesuffix(".dig"), config)
