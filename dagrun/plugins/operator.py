@@ -203,12 +203,13 @@ class Operator:
 def docker_options(params: Params) -> dict[str, Any] | None:
     """The container that a task asks for: `_docker` (features F80) or `docker` (spec/operators 4.3), None without one.
 
-    `_docker: IMAGE` is short for `_docker: {image: IMAGE}`.
+    `_docker: IMAGE` is short for `_docker: {image: IMAGE}`, and `_docker: {}` asks for none. An empty `docker` does, as in
+    Digdag: what is meant for a container never runs here because its image is missing.
     """
     own = params.get("_docker")
-    if own is None:
-        return params.optional_map("docker") or None
-    return ({"image": own} if isinstance(own, str) else params.optional_map("_docker")) or None
+    if own is not None:
+        return ({"image": own} if isinstance(own, str) else params.map_("_docker")) or None
+    return params.map_("docker") if params.get("docker") is not None else None
 
 
 OperatorFactory = Callable[[], Operator]

@@ -155,6 +155,7 @@ FAILING: dict[str, tuple[dict[str, str], str, str]] = {
     "missing script": ({"w.dig": "+a:\n  sh>: ./missing.sh\n"}, "+w+a", "code 127"),
     "unknown operator": ({"w.dig": "+a:\n  ehco>: x\n"}, "+w+a", "did you mean echo>?"),
     "docker": ({"w.dig": "_export:\n  docker: {image: busybox, docker: /no/client}\n+a:\n  sh>: echo never\n"}, "+w+a", "/no/client, which starts containers, can't be run"),
+    "docker without an image": ({"w.dig": "_export:\n  docker: {}\n+a:\n  sh>: echo never\n"}, "+w+a", "needs the name of an image"),
     "bad timeout": ({"w.dig": "+a:\n  sh>: echo never\n  _timeout: soon\n"}, "+w+a", "_timeout"),
     "bad workspace": ({"w.dig": "+a:\n  sh>: echo never\n  _workspace: '${1}'\n"}, "+w+a", "own, shared or project"),
     "directory outside": ({"w.dig": "+a:\n  sh>: echo never\n  _workdir: ../..\n"}, "+w+a", "outside of the project"),
