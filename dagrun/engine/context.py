@@ -32,10 +32,10 @@ class Context:
     workdir: str
     files: Any  # of the revision
     services: Services
-    redirects: Any = None
+    redirects: Mapping[str, Any]
 
     def secret(self, key: str, *, direct: bool = False) -> str:
-        value = self.services.secret(key if direct else redirect(self.redirects or {}, key))
+        value = self.services.secret(key if direct else redirect(self.redirects, key))
         if value is None:
             raise TaskFailed(
                 f"Secret not found for key: '{key}'; set it with: dagrun secrets --local --set {key}",

@@ -90,7 +90,8 @@ def prepare(attempt: Attempt, task: Task, services: Services, scope: Scope | Non
             params["_command"] = command
         else:
             params.pop("_command", None)
-        redirects = params.pop("_secrets", None)
+        redirects = Params(params).optional_map("_secrets")
+        params.pop("_secrets", None)
         typed = Params(params)
         hosted = third_party(attempt, name)
         # A third-party operator is never imported here: it answers for itself from its own process.
@@ -255,8 +256,6 @@ def in_its_container(call: Call, result: Result | Command | None) -> Result | Co
 def granted(call: Call) -> dict[str, str]:
     """The secrets that a third-party operator may ask for: those that the task's `_secrets` names."""
     redirects = call.context.redirects
-    if not isinstance(redirects, Mapping):
-        return {}
     values = {key: call.context.services.secret(redirect(redirects, key)) for key in leaves(redirects)}
     return {key: value for key, value in values.items() if value is not None}
 

@@ -92,16 +92,14 @@ def is_key(key: str) -> bool:
     return len(key) <= _LONGEST_KEY and _KEY.fullmatch(key) is not None
 
 
-def redirect(mounts: Any, key: str) -> str:
+def redirect(mounts: Mapping[str, Any], key: str) -> str:
     """The key to look up for a key that a task asked for, after its `_secrets` (spec/operators 1.5).
 
     `{pg: {main: warehouse}}` sends `pg.main.password` to `warehouse.password`; `true` is an old way to say
     "as it is". Raises TaskFailed(`bad_option`) for any other form.
     """
-    if mounts is None:
-        return key
     segments = key.split(".")
-    node: Any = _mount(mounts, "_secrets")
+    node: Any = mounts
     for depth, segment in enumerate(segments, 1):
         if segment not in node:
             return key
@@ -114,13 +112,9 @@ def redirect(mounts: Any, key: str) -> str:
 
 
 def _mount(node: Any, path: str) -> Any:
-    if isinstance(node, Mapping) or (path != "_secrets" and (node is True or (isinstance(node, str) and node))):
+    if isinstance(node, Mapping) or node is True or (isinstance(node, str) and node):
         return node
-    raise TaskFailed(
-        f"{path} must be {'a map' if path == '_secrets' else 'the name of a secret, or a map'}, not {node!r}",
-        "bad_option",
-        "config",
-    )
+    raise TaskFailed(f"{path} must be the name of a secret, or a map, not {node!r}", "bad_option", "config")
 
 
 def _checked(key: str, value: str) -> bytes:

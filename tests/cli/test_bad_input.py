@@ -168,6 +168,7 @@ FAILING: dict[str, tuple[dict[str, str], str, str]] = {
     "missing function": ({"w.dig": "+a:\n  py>: m.call\n", "m.py": "x = 1\n"}, "+w+a", "call"),
     "bad output": ({"w.dig": "+a:\n  sh>: echo x > $DAGRUN_OUT\n"}, "+w+a", "is not JSON"),
     "output is no map": ({"w.dig": "+a:\n  sh>: echo 5 > $DAGRUN_OUT\n"}, "+w+a", "must be a map"),
+    "redirects are no map": ({"w.dig": "+a:\n  sh>: echo never\n  _secrets: db\n"}, "+w+a", "'_secrets' must be a map"),
     "missing secret": ({"w.dig": '+a:\n  sh>: echo never\n  _env: {A: "${secret:b}"}\n'}, "+w+a", "dagrun secrets --local --set b"),
     "loop over no list": ({"w.dig": "+a:\n  for_each>: {x: 5}\n  _do: {echo>: x}\n"}, "+w+a", ""),
     "too many tasks": ({"w.dig": "+a:\n  loop>: 200000\n  _do: {echo>: x}\n"}, "+w+a", "100000"),

@@ -106,7 +106,6 @@ def test_a_file_that_can_not_be_read_is_named(secrets, tmp_path):
 @pytest.mark.parametrize(
     ("mounts", "key", "wanted"),
     [
-        (None, "pg.password", "pg.password"),
         ({}, "pg.password", "pg.password"),
         ({"pg": "warehouse"}, "pg.password", "warehouse.password"),
         ({"pg": "warehouse.eu"}, "pg.a.b", "warehouse.eu.a.b"),
@@ -122,9 +121,7 @@ def test_redirects(mounts, key, wanted):
     assert redirect(mounts, key) == wanted
 
 
-@pytest.mark.parametrize(
-    "mounts", ["x", ["a"], True, {"pg": False}, {"pg": 1}, {"pg": ["a"]}, {"pg": None}, {"pg": ""}]
-)
+@pytest.mark.parametrize("mounts", [{"pg": False}, {"pg": 1}, {"pg": ["a"]}, {"pg": None}, {"pg": ""}])
 def test_other_forms_are_refused(mounts):
     with pytest.raises(TaskFailed) as caught:
         redirect(mounts, "pg.password")
