@@ -85,7 +85,7 @@ def prepare(attempt: Attempt, task: Task, services: Services, scope: Scope | Non
         name, command = operator_of(local, params)
         if name is None:
             return Success()
-        params["_type"] = name
+        params["_type"] = name  # as in Digdag, however the task spells it: scripts see it
         if command is not None:
             params["_command"] = command
         else:

@@ -257,3 +257,11 @@ def test_redirected_secrets_do_not_lead_those_of_the_environment_elsewhere(proje
         project.run("secrets", "--local", "--set", f"{key}=-", given=f"value-of-{key}")
     project.write("w.dig", '+a:\n  sh>: test "$A" = "value-of-a"\n  _secrets: {a: b}\n  _env: {A: "${secret:a}"}\n')
     project.run("run", "w.dig")
+
+
+def test_a_script_sees_its_operator_and_its_command_however_they_are_spelled(project):
+    project.write(
+        "w.dig", "+a: {sh>: 'echo $_type: $_command'}\n+b: {_type: sh, _command: 'echo $_type'}\n+c: {py>: m.f}\n"
+    )
+    project.write("m.py", "def f(**variables):\n    print(variables['_type'], variables['_command'])\n")
+    assert project.run("run", "w.dig").out.splitlines() == ["sh: echo $_type: $_command", "sh", "py m.f"]
