@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from dagrun.core.compiler import compile_generated, compiled_below
-from dagrun.core.config import Template, suggest
+from dagrun.core.config import Template, near_or_missing, suggest
 from dagrun.core.kinds import Option, json_text
 from dagrun.core.retry import group_retry
 from dagrun.core.template import references
@@ -145,8 +145,7 @@ class Checker(NamedTuple):
                 return None
         except PluginError as problem:
             return self.finding(level, "plugin_error", *str(problem).split("\n  ", 1))
-        near = suggest(name, list(self.operators.names()))
-        hint = f"did you mean {near}>?" if near else "is the package that brings it installed?"
+        hint = near_or_missing("operator", name, self.operators.names())
         return self.finding(level, "unknown_operator", f"unknown operator {name}>", hint=hint)
 
     def below(self) -> Iterator[Finding]:

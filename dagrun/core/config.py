@@ -249,6 +249,21 @@ def suggest(word: str, candidates: Iterable[str]) -> str | None:
     return min(near, key=lambda pair: pair[0])[1] if near else None
 
 
+def near_or_missing(noun: str, name: str, names: Iterable[str]) -> str:
+    """What may be meant by a name that no operator has, or no kind of schedule."""
+    if noun == "operator" and name in _OF_DIGDAG:
+        return f"dagrun doesn't have this one of Digdag's; a file operators/{name}.py of the project can bring it"
+    near = suggest(name, names)
+    return f"did you mean {near}>?" if near else "is the package that brings it installed?"
+
+
+# Digdag's operators that dagrun doesn't have: the name that is nearest to one of them is never meant.
+_OF_DIGDAG = frozenset(
+    "embulk param_get param_set pg redshift redshift_load redshift_unload s3_wait emr gcs_wait bq bq_load bq_extract bq_ddl "
+    "td td_run td_for_each td_wait td_wait_table td_load td_ddl td_table_export td_result_export td_partial_delete".split()
+)
+
+
 def _edit_distance(word: str, other: str) -> int:
     row = list(range(len(other) + 1))
     for i, letter in enumerate(word, 1):

@@ -6,12 +6,12 @@ its group, read once. Nothing is imported before it is needed. `register` is for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from dagrun.core.config import suggest
+from dagrun.core.config import near_or_missing
 from dagrun.errors import PluginError, TaskFailed
 from dagrun.light import NamedTuple
 
@@ -95,7 +95,7 @@ class Plugins(Generic[Factory]):
             found = self._loaded[name] = cast(Factory, getattr(import_module(module), attribute))
             return found
         if name not in self.installed:
-            hint = near_or_missing(name, self.names())
+            hint = near_or_missing(self.noun, name, self.names())
             raise TaskFailed(f"Unknown {self.noun}: {name}> ({hint})", f"unknown_{self.noun}", "config")
         return self._load_installed(name, self.installed[name])
 
@@ -158,12 +158,6 @@ class Plugins(Generic[Factory]):
         if not callable(factory):
             raise PluginError(f"{title} of {package}: {entry.value} is no {self.noun} class\n  tell its author")
         return cast(Factory, factory)
-
-
-def near_or_missing(name: str, names: Iterable[str]) -> str:
-    """What may be meant by a name that nothing has."""
-    near = suggest(name, names)
-    return f"did you mean {near}>?" if near else "is the package that brings it installed?"
 
 
 def _remedy(error: BaseException, package: str) -> str:

@@ -154,6 +154,7 @@ FAILING: dict[str, tuple[dict[str, str], str, str]] = {
     "broken expression": ({"w.dig": "+a:\n  echo>: ${1 +}\n"}, "+w+a", "SyntaxError"),
     "missing script": ({"w.dig": "+a:\n  sh>: ./missing.sh\n"}, "+w+a", "code 127"),
     "unknown operator": ({"w.dig": "+a:\n  ehco>: x\n"}, "+w+a", "did you mean echo>?"),
+    "operator of Digdag alone": ({"w.dig": "+a:\n  pg>: x.sql\n"}, "+w+a", "Unknown operator: pg> (dagrun doesn't have this one of Digdag's"),
     "docker": ({"w.dig": "_export:\n  docker: {image: busybox, docker: /no/client}\n+a:\n  sh>: echo never\n"}, "+w+a", "/no/client, which starts containers, can't be run"),
     "docker without an image": ({"w.dig": "_export:\n  docker: {}\n+a:\n  sh>: echo never\n"}, "+w+a", "needs the name of an image"),
     "bad timeout": ({"w.dig": "+a:\n  sh>: echo never\n  _timeout: soon\n"}, "+w+a", "_timeout"),

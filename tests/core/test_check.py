@@ -55,6 +55,11 @@ def test_an_unknown_operator_that_is_like_no_other_is_told_to_be_installed():
     assert "is the package that brings it installed?" in texts({"+a": {"zzzzzzzz>": "x"}})[0]
 
 
+def test_an_operator_of_digdag_alone_is_taken_for_no_other():
+    (text,) = texts({"+a": {"pg>": "x.sql"}})
+    assert "dagrun doesn't have this one of Digdag's" in text and "did you mean" not in text
+
+
 def test_an_operator_of_which_nothing_but_the_name_is_known_is_left_alone():
     assert findings({"+a": {"other>": "x", "whatever": 1}}) == []
 
