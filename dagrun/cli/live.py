@@ -15,7 +15,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from dagrun.cli.output import headline
+from dagrun.cli.output import headline, reason
 from dagrun.core.state import CANCELED, DONE, FAILED, RUNNING, STOPPING, SUCCESS, WAITING
 from dagrun.core.tree import Task
 from dagrun.engine.attempt import Attempt
@@ -106,5 +106,5 @@ class LiveTree:
         sign, style = STYLES[task.state]
         text = Text.assemble((f"{sign} ", style), task.full_name)
         if task.error and task.state in FAILED:
-            text.append(f"  {headline(task.error['message'])}", style="red")
+            text.append(f"  {headline(reason(task.error))}", style="red")
         return text

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from dagrun.core.events import Move
+from dagrun.core.kinds import json_text
 from dagrun.core.state import CANCELED, DONE, ERROR, FAILED, RUNNING, SUCCESS, WAITING
 from dagrun.core.tree import Task, TaskTree
 from dagrun.engine.attempt import Attempt
@@ -64,7 +65,7 @@ class Output:
         if move.after == WAITING and move.reason:
             text += f" ({move.reason})"
         elif move.after in FAILED and task.error:
-            text += f": {headline(task.error['message'])}"
+            text += f": {headline(reason(task.error))}"
         self.lines.append(text)
 
     def clock(self) -> str:
@@ -172,7 +173,7 @@ class Output:
                 log = log_of(task)
                 printed = tail(log, SHOWN_LINES).splitlines() if log else []
                 # What a command printed last tells more than the rest of its message, which repeats it.
-                message = headline(task.error["message"]) if printed else task.error["message"]
+                message = headline(reason(task.error)) if printed else reason(task.error)
                 file, line, _ = task.spec.place
                 where = f" ({file}:{line})" if file else ""
                 self.said(f"  {task.full_name}{where}: {message}")
@@ -181,6 +182,11 @@ class Output:
             elif task.state == "group_error" and task.reason:
                 self.said(f"  {task.full_name}: {task.reason}")
         self.said(f"to go on from there: {retry}")
+
+
+def reason(error: Mapping[str, Any]) -> str:
+    """Why a task failed; of `fail>` without a text, which has no reason, what there is of an error."""
+    return str(error["message"]) or json_text({"message": ""})
 
 
 def headline(message: str) -> str:

@@ -265,3 +265,9 @@ def test_a_script_sees_its_operator_and_its_command_however_they_are_spelled(pro
     )
     project.write("m.py", "def f(**variables):\n    print(variables['_type'], variables['_command'])\n")
     assert project.run("run", "w.dig").out.splitlines() == ["sh: echo $_type: $_command", "sh", "py m.f"]
+
+
+def test_a_failure_without_a_text_still_shows_an_error(project):
+    project.write("w.dig", "+a:\n  fail>:\n")
+    ended = project.run("run", "w.dig", code=1)
+    assert '+w+a failed: {"message":""}\n' in ended.err and '  +w+a (w.dig:1): {"message":""}\n' in ended.err
