@@ -203,6 +203,7 @@ class Machine:
             return
         task.stored, task.reset, task.exported = outcome.stored, outcome.reset, outcome.exported
         task.outputs = outcome.outputs
+        task.error = None  # of a try before: what fails from now on is below it
         if tasks:
             task.reason = outcome.reason
             self.add(tasks)

@@ -198,6 +198,12 @@ def test_a_try_that_succeeds_clears_the_error_of_the_one_before():
     assert (run.tree[1].tries, run.tree[1].state, run.tree[1].error) == (2, "success", None)
 
 
+def test_what_fails_below_a_task_is_not_mixed_with_the_error_of_an_earlier_try():
+    made = {**FAILS, "_retry": 1, "times": 1, "_check": {"+look": FAILS}}
+    run = ran({"+g": {"+a": made, "_error": {"+tell": OK}}})
+    assert (run.states()["+w+g+a"], run.tree.by_name()["+w+g+a"].error) == ("group_error", None)
+
+
 def test_the_pause_before_the_next_try_is_waited_for():
     run = working({"+a": OK})
     run.finish(run.at_work()[0], Failure(ERROR, retry=Retry(1, 10)))
