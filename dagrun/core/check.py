@@ -14,7 +14,7 @@ from typing import Any
 from dagrun.core.compiler import compile_generated, compiled_below
 from dagrun.core.config import Template, near_or_missing, suggest
 from dagrun.core.kinds import Option, json_text
-from dagrun.core.retry import group_retry
+from dagrun.core.retry import group_retry, parse_retry
 from dagrun.core.template import references
 from dagrun.core.workflow import Node, Place, TaskSpec, Workflow
 from dagrun.errors import PluginError, TaskFailed, WorkflowError
@@ -136,7 +136,7 @@ class Checker(NamedTuple):
         yield from self.keys(name, [option.name for option in options if option.kind != "secret"])
         yield from self.values(options)
         yield from self.files(name)
-        yield from self.retry()
+        yield from self.retry(retries)
 
     def problem_of(self, name: str, level: str) -> Finding | None:
         """The operator is unknown, or broken."""
@@ -205,15 +205,14 @@ class Checker(NamedTuple):
             if "/" not in path and path not in self.paths:
                 yield self.finding(ERROR, "file_not_found", f"there is no {path} in the project")
 
-    def retry(self) -> Iterator[Finding]:
-        value = self.spec.config.get("_retry")
-        if value is None or isinstance(value, Template) or has_template(value):
+    def retry(self, retries: bool) -> Iterator[Finding]:
+        value = self.spec.config.get("_retry", 0)
+        if (value is None and not retries) or isinstance(value, Template) or has_template(value):
             return
-        note = group_retry(value)[1]
-        if note:
-            yield self.finding(
-                ERROR, "bad_retry", note.removesuffix(": ignored"), hint="write _retry: 3, or a map with limit"
-            )
+        try:
+            parse_retry(value)
+        except TaskFailed as problem:
+            yield self.finding(ERROR, "bad_retry", problem.message, hint="write _retry: 3, or a map with limit")
 
 
 def operator_name(spec: TaskSpec) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from dagrun.core.config import Params, Template
-from dagrun.core.kinds import to_integer
+from dagrun.core.kinds import json_text, to_integer
 from dagrun.errors import TaskFailed
 from dagrun.light import NamedTuple
 
@@ -55,12 +56,9 @@ def parse_retry(value: Any) -> Retry:
             max_interval=options.duration("max_interval", None) if kind == "exponential" else None,
             platform_limit=options.integer("platform_limit", PLATFORM_LIMIT),
         )
-    try:
+    with suppress(ValueError):
         return Retry(to_integer(value))
-    except ValueError:
-        raise TaskFailed(
-            f"_retry can't be {value!r}; use a number, or a map with limit", "bad_retry", "config"
-        ) from None
+    raise TaskFailed(f"_retry can't be {json_text(value)}; use a number, or a map with limit", "bad_retry", "config")
 
 
 def group_retry(value: Any) -> tuple[Retry, str | None]:

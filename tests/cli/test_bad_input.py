@@ -173,6 +173,7 @@ FAILING: dict[str, tuple[dict[str, str], str, str]] = {
     "missing secret": ({"w.dig": '+a:\n  sh>: echo never\n  _env: {A: "${secret:b}"}\n'}, "+w+a", "dagrun secrets --local --set b"),
     "loop over no list": ({"w.dig": "+a:\n  for_each>: {x: 5}\n  _do: {echo>: x}\n"}, "+w+a", ""),
     "too many tasks": ({"w.dig": "+a:\n  loop>: 200000\n  _do: {echo>: x}\n"}, "+w+a", "100000"),
+    "null as retry": ({"w.dig": "+a:\n  sh>: echo never\n  _retry:\n"}, "+w+a", "_retry can't be null"),
     "bad retry": ({"w.dig": "+a:\n  sh>: echo never\n  _retry: often\n"}, "+w+a", "_retry"),
 }  # fmt: skip
 

@@ -167,7 +167,7 @@ def test_a_retry_of_a_group_that_will_be_ignored_is_a_warning():
     assert findings({"_retry": {"interval": 3}, "+a": {"sh>": "x"}}) == [("warning", "bad_retry", "")]
 
 
-@pytest.mark.parametrize("value", ["three", {"interval": 3}, {"limit": 1, "interval_type": "linear"}])
+@pytest.mark.parametrize("value", ["three", None, {"interval": 3}, {"limit": 1, "interval_type": "linear"}])
 def test_a_retry_of_a_task_that_will_fail_is_an_error(value):
     assert findings({"+a": {"sh>": "x", "_retry": value}}) == [("error", "bad_retry", "+a")]
 

@@ -64,7 +64,7 @@ def test_the_thousandth_of_many_runs_still_has_a_wait():
     assert Retry(10_000, 1.0, 2.0, 60.0).wait(9_999) == 60 * SECOND
 
 
-@pytest.mark.parametrize("value", [True, False, None, [], [3], 1e99, "three", "3.0", "0x3", "1_0"])
+@pytest.mark.parametrize("value", [True, False, None, [], [3], 1e99, "three", "3.0", "0x3", "1_0", "٣"])
 def test_this_is_no_retry(value):
     with pytest.raises(TaskFailed) as caught:
         parse_retry(value)
