@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dagrun.engine.launch import workspace_of
 from dagrun.logs.files import append_text
+from dagrun.project.archive import Directory
 
 if TYPE_CHECKING:
     from dagrun.core.javascript import JavaScript
@@ -36,6 +38,16 @@ class Services:
         """The try's; it is known before it is made."""
         held = self.held
         return self.worker.launcher.own_directory(held.attempt, held.index, held.number)
+
+    def files(self) -> Any:
+        """What the task reads by name: the revision, or the directory that it has in common with others, as it is now."""
+        attempt = self.held.attempt
+        form, index = workspace_of(attempt, self.held.task)
+        if form == "own":
+            return attempt.files
+        if form == "project":
+            return Directory(attempt.project_dir)
+        return Directory(self.worker.launcher.workspaces.open_shared(attempt.id, index, attempt))
 
     def secret(self, key: str) -> str | None:
         """Its value, which is masked in all that the try prints from then on."""

@@ -30,7 +30,6 @@ class Context:
     now: float
     task_limit: int
     workdir: str
-    files: Any  # of the revision
     services: Services
     redirects: Mapping[str, Any]
 
@@ -56,7 +55,7 @@ class Context:
 
     def read(self, path: str) -> str:
         try:
-            return str(self.files.read(self.inside(path)), "utf-8")
+            return str(self.services.files().read(self.inside(path)), "utf-8")
         except FileNotFoundError:
             raise TaskFailed(f"File not found: {path}", "file_not_found", "config") from None
         except (OSError, UnicodeDecodeError) as problem:
@@ -77,7 +76,7 @@ class Context:
         """The body of a called file; its directory becomes the working directory of its tasks (spec/language G5)."""
         full = self.inside(path if path.endswith(".dig") else f"{path}.dig", "illegal argument")
         try:
-            config = load_config(self.files, full)
+            config = load_config(self.services.files(), full)
             check_workflow_name(full.removesuffix(".dig"), config)
             body = called_body(config)
         except FileNotFoundError:

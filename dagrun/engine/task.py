@@ -116,7 +116,6 @@ def prepare(attempt: Attempt, task: Task, services: Services, scope: Scope | Non
         now=services.now / SECOND,
         task_limit=attempt.live.task_limit,
         workdir=str(params.get("_workdir") or ""),
-        files=attempt.files,
         services=services,
         redirects=redirects,
     )

@@ -183,6 +183,19 @@ def test_in_place_works_in_the_project_itself(project):
     assert (project.directory / "made").exists()
 
 
+@pytest.mark.parametrize(
+    ("top", "arguments"), [("", ["--in-place"]), ("_workspace: project\n", []), ("_workspace: shared\n", [])]
+)
+def test_operators_read_what_an_earlier_task_left_in_a_directory_in_common(project, top, arguments):
+    project.write(
+        "w.dig",
+        f"{top}+a:\n  sh>: 'mkdir sub; echo \"+x: {{echo>: called}}\" > sub/c.dig; echo text > text'\n"
+        "+b: {call>: sub/c}\n+c: {mail>: text, subject: s, to: b@x.org, from: a@x.org}\n",
+    )
+    ended = project.run("run", "w.dig", *arguments, code=1)
+    assert ended.out == "called\n" and "mail> knows no server" in ended.err
+
+
 def test_files_left_in_an_own_directory_are_named_with_remedies(project):
     project.write("w.dig", "+a:\n  sh>: echo 1 > made.txt\n")
     err = project.run("run", "w.dig").err
