@@ -124,7 +124,7 @@ def check_workflow_name(name: str, config: Map) -> None:
             f"bad workflow name {name!r}: the file's name without its suffix must not start with a digit or a sign",
             kind="bad_workflow_name",
             file=config.file,
-            hint="rename the file, for example to " + (re.sub(r"[^A-Za-z0-9_\-]", "_", f"w{name}") + ".dig"),
+            hint="rename the file, for example to " + (re.sub(r"[^A-Za-z0-9_/\-]", "_", f"w{name}") + ".dig"),
         )
 
 

@@ -86,6 +86,10 @@ class Context:
             raise TaskFailed(str(problem), problem.kind, category) from None
         except UserError as problem:
             raise TaskFailed(str(problem), "file_not_found", "config") from None
+        try:
+            check_workflow_name(full.removesuffix(".dig"), config)  # with its directory, as in Digdag
+        except WorkflowError as problem:
+            raise TaskFailed(str(problem), problem.kind, "runtime") from None
         directory = posixpath.dirname(full)
         if directory:
             export = body.get("_export") or {}

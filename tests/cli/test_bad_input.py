@@ -163,6 +163,7 @@ FAILING: dict[str, tuple[dict[str, str], str, str]] = {
     "call of a missing file": ({"w.dig": "+a:\n  call>: sub/v.dig\n"}, "+w+a", "sub/v.dig"),
     "call of a broken file": ({"w.dig": "+a:\n  call>: sub/v.dig\n", "sub/v.dig": "+b: [1]\n"}, "+w+a", "v.dig"),
     "call of itself": ({"w.dig": "+a:\n  call>: w.dig\n"}, "+w+a^sub", "does this workflow call itself?"),
+    "call of a bad name": ({"w.dig": "+a:\n  call>: 1st/v\n", "1st/v.dig": OK}, "+w+a", "to w1st/v.dig (runtime)\n"),
     "call outside": ({"w.dig": "+a:\n  call>: ../v\n"}, "+w+a", "/project' (illegal argument)\n"),
     "file outside": ({"w.dig": "+a:\n  mail>: ../v\n  subject: s\n  to: b@x.org\n"}, "+w+a", "/project' (config)\n"),
     "missing dependency": ({"w.dig": "+a:\n  require>: v\n"}, "+w+a", "Dependent workflow not found: v"),
