@@ -12,6 +12,7 @@ from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import Opened, json_option, print_json, project_options
 from dagrun.cli.params import param_options, read_params, slots_option
 from dagrun.cli.running import (
+    configured_executor,
     current_revision,
     end_dead_attempts,
     make_runner,
@@ -90,6 +91,7 @@ class Run:
         self.check_options()
         directory, file = find_project(self.workflow, self.project, os.getcwd())
         self.opened = Opened(directory, self.database, self.config)
+        configured_executor(self.opened)  # refused before anything is recorded
         files = Directory(directory)
         found = compile_file(files, file)
         self.given = read_params(self.opened.settings.params, self.params_file, self.params)

@@ -30,7 +30,7 @@ from dagrun.engine.submit import TASK_LIMIT, Submission
 from dagrun.engine.tries import try_log
 from dagrun.engine.workspace import Workspaces
 from dagrun.errors import TaskFailed, UserError
-from dagrun.executors.choice import TRAVEL, Executors, Processes, reap, sweep
+from dagrun.executors.choice import KNOWN, MISSING, TRAVEL, Executors, Processes, reap, sweep
 from dagrun.executors.process import ProcessExecutor
 from dagrun.project.archive import Snapshot, snapshot
 from dagrun.project.loader import compile_file, workflow_file
@@ -135,8 +135,17 @@ def executors_of(opened: Opened, processes: Processes, say: Callable[[str], None
     travel = opened.settings.values.get("docker.files", "auto")
     if travel not in TRAVEL:
         raise UserError(f"docker.files in the settings can't be {travel!r}; use {', '.join(TRAVEL)}")
-    configured = str(opened.settings.values.get("agent.command_executor.type", "docker"))
-    return Executors(processes, opened.state_dir, masker=masker, say=say, travel=travel, configured=configured)
+    return Executors(
+        processes, opened.state_dir, masker=masker, say=say, travel=travel, configured=configured_executor(opened)
+    )
+
+
+def configured_executor(opened: Opened) -> str:
+    """The one that the settings ask for. Raises UserError when neither dagrun nor Digdag knows it."""
+    name = str(opened.settings.values.get("agent.command_executor.type", "docker"))
+    if name not in (*KNOWN, *MISSING):
+        raise UserError(f"agent.command_executor.type in the settings can't be {name!r}; use {' or '.join(KNOWN)}")
+    return name
 
 
 def gates_of(opened: Opened) -> Gates:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TRAVEL = ("auto", "mount", "archive")  # how files reach a container: by the engine's address, in place, as a tar stream
 
 KNOWN = ("docker", "simple")  # executors as Digdag's settings name them; both run a task with an image in a container
+MISSING = ("ecs", "kubernetes")  # Digdag's others: what asks for one of these fails only when a command is to run
 
 
 class Processes(Protocol):

@@ -284,3 +284,12 @@ def test_a_failure_without_a_text_still_shows_an_error(project):
     project.write("w.dig", "+a:\n  fail>:\n")
     ended = project.run("run", "w.dig", code=1)
     assert '+w+a failed: {"message":""}\n' in ended.err and '  +w+a (w.dig:1): {"message":""}\n' in ended.err
+
+
+@pytest.mark.parametrize(("name", "code"), [("nope", 2), ("ecs", 1), ("simple", 0)])
+def test_an_executor_that_nobody_knows_is_refused_before_anything_is_recorded(project, name, code):
+    project.write("w.dig", "+a: {sh>: 'true'}\n")
+    project.write("settings", f"agent.command_executor.type = {name}\n")
+    ended = project.run("run", "w.dig", "-c", "settings", code=code)
+    assert (name in ended.err) == bool(code)
+    assert (project.directory / ".dagrun" / "state.db").exists() == (code != 2)
