@@ -293,3 +293,12 @@ def test_an_executor_that_nobody_knows_is_refused_before_anything_is_recorded(pr
     ended = project.run("run", "w.dig", "-c", "settings", code=code)
     assert (name in ended.err) == bool(code)
     assert (project.directory / ".dagrun" / "state.db").exists() == (code != 2)
+
+
+def test_an_exported_handler_is_for_the_task_that_exports_it_and_read_by_no_other(project):
+    project.write(
+        "w.dig",
+        '_export: {_error: {echo>: "root ${error.message}"}}\n+a: {echo>: a, _export: {_check: {echo>: "${task_name}"}}}\n'
+        "+b: {fail>: b}\n",
+    )
+    assert project.run("run", "w.dig", code=1).out.splitlines() == ["a", "+w+a^check", "root b"]
