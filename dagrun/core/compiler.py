@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagrun.core.config import Map, Params
+from dagrun.core.config import Map, Params, Template
 from dagrun.core.keys import (
     GENERATED,
     LONGEST_NAME,
@@ -108,11 +108,20 @@ def compiled_below(node: Node) -> Iterator[list[Node]]:
                 yield compile_generated(name, body, node.full_name)
 
 
-def called_body(config: Map) -> Map:
-    """The body of a called file as the map of a group: checked like a workflow, without its time zone."""
+def called_body(config: Map, directory: str) -> Map:
+    """The body of a called file as the map of a group: checked like a workflow, without its time zone.
+
+    Its tasks work in the directory, relative to the project; a `_workdir` of its own is below that (spec/language G5).
+    """
     timezone_of(config)
     map_option(config, "_export", "", (config.file, config.line, config.column))
-    return top_level(config)
+    body = top_level(config)
+    if directory:
+        export = body.get("_export") or {}
+        own = export.get("_workdir")
+        below = f"{directory}/{own}" if isinstance(own, str) else directory
+        body["_export"] = {**export, "_workdir": Template(below) if isinstance(own, Template) else below}
+    return body
 
 
 # -- the top of a file

@@ -77,25 +77,17 @@ class Context:
         full = self.inside(path if path.endswith(".dig") else f"{path}.dig", "illegal argument")
         try:
             config = load_config(self.services.files(), full)
-            check_workflow_name(full.removesuffix(".dig"), config)
-            body = called_body(config)
+            body = called_body(config, posixpath.dirname(full))
         except FileNotFoundError:
             raise TaskFailed(f"File not found: {full}", "file_not_found", "config") from None
         except WorkflowError as problem:
-            category = "model validation" if problem.kind == "bad_workflow_name" else "config"
-            raise TaskFailed(str(problem), problem.kind, category) from None
+            raise TaskFailed(str(problem), problem.kind, "config") from None
         except UserError as problem:
             raise TaskFailed(str(problem), "file_not_found", "config") from None
         try:
             check_workflow_name(full.removesuffix(".dig"), config)  # with its directory, as in Digdag
         except WorkflowError as problem:
             raise TaskFailed(str(problem), problem.kind, "runtime") from None
-        directory = posixpath.dirname(full)
-        if directory:
-            export = body.get("_export") or {}
-            own = export.get("_workdir")
-            joined = posixpath.join(directory, own) if isinstance(own, str) else directory
-            body["_export"] = {**export, "_workdir": joined}
         return body
 
     def require(self, workflow: str, **wanted: Any) -> Child:

@@ -25,12 +25,6 @@ def body_of(text: str, name: str, task: TaskContext) -> Mapping[str, Any]:
             raise WorkflowError(f"the included file {path}: {problem.message}", kind="include_not_found") from None
 
     try:
-        body = called_body(load(text, posixpath.join(task.workdir, name), include))
+        return called_body(load(text, posixpath.join(task.workdir, name), include), task.workdir)
     except WorkflowError as problem:
         raise TaskFailed(str(problem), problem.kind, "config") from None
-    if task.workdir:
-        export = body.get("_export") or {}
-        own = export.get("_workdir")
-        joined = posixpath.join(task.workdir, own) if isinstance(own, str) else task.workdir
-        body["_export"] = {**export, "_workdir": joined}
-    return body

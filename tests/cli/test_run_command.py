@@ -302,3 +302,10 @@ def test_an_exported_handler_is_for_the_task_that_exports_it_and_read_by_no_othe
         "+b: {fail>: b}\n",
     )
     assert project.run("run", "w.dig", code=1).out.splitlines() == ["a", "+w+a^check", "root b"]
+
+
+def test_the_directory_of_a_called_file_may_be_a_template(project):
+    project.write("w.dig", "+a: {call>: sub/c}\n")
+    project.write("sub/c.dig", "_export: {day: mon, _workdir: 'of-${day}'}\n+x: {sh>: cat here}\n")
+    project.write("sub/of-mon/here", "found\n")
+    assert project.run("run", "w.dig").out == "found\n"

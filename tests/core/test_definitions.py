@@ -192,11 +192,11 @@ def test_a_need_of_the_whole_of_a_retried_group_is_told_instead_of_one_of_its_me
 
 def test_a_called_file_with_an_unknown_zone_is_refused():
     with pytest.raises(WorkflowError, match="unknown time zone"):
-        called_body(load("timezone: JST\n+a:\n  sh>: x\n", "sub.dig", None))
+        called_body(load("timezone: JST\n+a:\n  sh>: x\n", "sub.dig", None), "")
 
 
 def test_a_called_file_keeps_its_tasks_and_its_options_but_its_zone():
-    body = called_body(load("timezone: Asia/Tokyo\n_retry: 2\n+a:\n  sh>: x\n_export: {x: 1}\n", "sub.dig", None))
+    body = called_body(load("timezone: Asia/Tokyo\n_retry: 2\n+a:\n  sh>: x\n_export: {x: 1}\n", "sub.dig", None), "")
     assert list(body) == ["_export", "_retry", "+a"]
 
 
