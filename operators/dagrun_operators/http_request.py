@@ -46,6 +46,7 @@ TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 
 MOST_REDIRECTS = 8
 MOST_RETRIES = 2880  # about a day of the longest pause
+LONGEST_TIMEOUT = 1_000_000_000  # seconds; an alarm can't be set for much more
 LONGEST_PAUSE = 30.0  # seconds between two requests, unless the server names more
 LONGEST_RETRY_AFTER = 3600.0  # a server that asks for more is asked again after an hour
 LARGEST_STORED = 65_536  # characters
@@ -74,7 +75,7 @@ def request(task: TaskContext, vault: Vault, *, uri: str, uri_is_secret: bool = 
         "body": text,
         "retry": params.boolean("retry", method in SAFE_METHODS),
         "retry_limit": params.integer("retry_limit", MOST_RETRIES),
-        "timeout": params.integer("timeout", 30),
+        "timeout": min(params.integer("timeout", 30), LONGEST_TIMEOUT),
         "redirects": MOST_REDIRECTS if params.boolean("follow_redirects", True) else 0,
         "insecure": params.boolean("insecure", False),
         "proxy": proxy_of(params),

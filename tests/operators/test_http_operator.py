@@ -387,3 +387,8 @@ def test_a_proxy_that_refuses_a_tunnel(run, stub):
     proxy = {"enabled": True, "host": "127.0.0.1", "port": stub.port}
     with pytest.raises(TaskFailed, match="Tunnel connection failed: 501"):
         call(run, Http(), {"_command": "https://example.com/p", "proxy": proxy, "retry": False})
+
+
+def test_a_timeout_may_be_as_long_as_a_number_can_be(run, stub):
+    result, _ = call(run, Http(), {"_command": f"{stub.url}/p", "timeout": 2**63 - 1})
+    assert result.stored == {"http": {"last_status": 200}}
