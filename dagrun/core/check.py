@@ -8,11 +8,10 @@ Rules: features F06 and spelling rule 10, spec/language 10.2 items 22 to 24.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from dagrun.core.compiler import compile_generated, compiled_below
-from dagrun.core.config import Template, near_or_missing, suggest
+from dagrun.core.config import Map, Template, near_or_missing, suggest
 from dagrun.core.kinds import Option, json_text
 from dagrun.core.retry import group_retry, parse_retry
 from dagrun.core.template import references
@@ -81,9 +80,17 @@ def of_alarm(workflow: Workflow, operators: Operators, paths: Container[str], us
     from dagrun.core.sla import tasks_of
 
     root = workflow.nodes[0]
-    with suppress(TaskFailed, WorkflowError):  # told by whoever reads the whole of it
+    checker = Checker(root, operators, paths, used)
+    try:
         nodes = compile_generated("^sla", tasks_of(workflow.sla), root.full_name)
-        yield from Checker(root, operators, paths, used).appearing(nodes)
+    except TaskFailed:
+        return  # told by whoever reads the whole of it
+    except WorkflowError as problem:
+        place = workflow.sla.place("") if isinstance(workflow.sla, Map) else root.spec.place
+        message = f"the tasks of sla are left out when it rings: {problem.message}"
+        yield checker.finding(WARNING, problem.kind, message, problem.hint)._replace(place=place)
+        return
+    yield from checker.appearing(nodes)
 
 
 class Checker(NamedTuple):

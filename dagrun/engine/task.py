@@ -129,11 +129,6 @@ def evaluated(
     """The merged, evaluated map of the task (spec/language P6), and the part of it that is written at the task itself."""
     builtins = {**attempt.builtins(scope), "task_name": task.full_name}
     inherited = {**scope.in_order(), **builtins}
-    for handler in (
-        "_check",
-        "_error",
-    ):  # exported ones are for the task that exports them, and not evaluated here (T4)
-        inherited.pop(handler, None)
     if attempt.live.workflow.evaluates_data:
         inherited = {**mark_templates(inherited), **builtins}
         names = [name for name in inherited if name not in builtins]

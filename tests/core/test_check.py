@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -95,6 +96,12 @@ def test_the_tasks_of_an_alarm_are_looked_at(key):
     definition = {"sla": {"duration": "01:00", key: {"no>": 1}}, "+a": {"echo>": "x"}}
     ((level, kind, _),) = findings(definition)
     assert (level, kind) == ("warning", "unknown_operator")
+
+
+def test_tasks_of_an_alarm_that_would_be_left_out_are_told():
+    (text,) = texts({"sla": {"duration": "01:00", "foo": "bar"}, "+a": {"echo>": "x"}})
+    told = "the tasks of sla are left out when it rings: a group can't have these keys: foo"
+    assert re.match(rf"w\.dig:\d+:\d+: warning: \+w: {told}\n", text)
 
 
 def test_of_what_only_a_template_gives_nothing_is_told():
