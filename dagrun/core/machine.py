@@ -197,9 +197,8 @@ class Machine:
             tasks = generate.children_of_success(self.tree, task, outcome)
         except WorkflowError as problem:
             what = "task limit exceeded" if problem.kind == "task_limit" else "config"
-            self.fail_for_good(
-                task, {"kind": problem.kind, "message": f"{problem} ({what})", "stacktrace": problem.kind}
-            )
+            error = {"kind": problem.kind, "message": f"{problem} ({what})", "stacktrace": problem.kind}
+            self.fail_for_good(task, error)
             return
         task.stored, task.reset, task.exported = outcome.stored, outcome.reset, outcome.exported
         task.outputs = outcome.outputs
