@@ -213,7 +213,9 @@ class Checker(NamedTuple):
                 yield self.finding(ERROR, "file_not_found", f"there is no {path} in the project")
 
     def retry(self, retries: bool) -> Iterator[Finding]:
-        value = self.spec.config.get("_retry", 0)
+        if "_retry" not in self.spec.config:
+            return
+        value = self.spec.config["_retry"]
         if (value is None and not retries) or isinstance(value, Template) or has_template(value):
             return
         try:

@@ -100,7 +100,7 @@ def compiled_below(node: Node) -> Iterator[list[Node]]:
     the run tells.
     """
     spec = node.spec
-    generated = [("^sub", spec.config.get(key)) for key in GENERATED]
+    generated = [("^sub", spec.config[key]) for key in GENERATED if key in spec.config]
     special = [("^check", spec.own("_check") if spec.operator else None), ("^error", spec.own("_error"))]
     for name, body in (*generated, *special):
         if body and isinstance(body, Mapping):

@@ -63,7 +63,7 @@ class Foresight:
 
     def look_beyond(self, attempt: Attempt, at_work: Task) -> None:
         """Where one task has stored something, the next one will do so, too: that would be in vain."""
-        if any(attempt.tree[index].stored for index in at_work.upstreams):
+        if not at_work.downstreams or any(attempt.tree[index].stored for index in at_work.upstreams):
             return
         scope = attempt.variables().enter(at_work)
         for task in islice(successors(at_work, attempt.tree), AHEAD):
