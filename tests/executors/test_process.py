@@ -126,10 +126,10 @@ def test_a_peak_that_can_not_be_told_from_our_own_is_unknown(bench):
     assert len(ballast) == 50 << 20
 
 
-def test_nothing_stays_open_after_500_starts(bench):
+def test_nothing_stays_open_after_many_starts(bench):
     bench.run("true")
     before = len(os.listdir("/proc/self/fd"))
-    for number in range(500):
+    for number in range(100):
         mask = ["x"] if number % 10 == 0 else []
         assert bench.run(["/bin/true"], mask=mask).exit_code == 0
     for _ in range(20):
