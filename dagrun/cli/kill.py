@@ -8,10 +8,10 @@ import click
 
 from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import Opened, find_attempt, json_option, open_here, project_options
-from dagrun.cli.running import end_dead_attempts, end_one, revision_of
+from dagrun.cli.running import end_dead_attempts, end_one
 from dagrun.core.events import Canceled
 from dagrun.core.state import CANCELED
-from dagrun.engine.owners import daemon_is_alive, is_of_daemon
+from dagrun.engine.owners import daemon_is_alive, is_of_daemon, workflow_of
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import TASK_LIMIT
 from dagrun.engine.turn import Live, take_turn
@@ -56,9 +56,6 @@ def chosen(tx: Tx, attempt: str | None, backfill: str | None) -> list[AttemptRow
 
 
 def kill(opened: Opened, store: Store, row: AttemptRow, *, no_wait: bool, as_json: bool) -> int:
-    with store.reading() as tx:
-        session = tx.get_session(row.session_id)
-        revision = tx.get_revision(row.revision_id)
     if end_waiting(store, row):
         if as_json:
             print_attempt(store, row.id)
@@ -68,7 +65,8 @@ def kill(opened: Opened, store: Store, row: AttemptRow, *, no_wait: bool, as_jso
     end_dead_attempts(opened, lambda text: click.echo(text, err=True))
     if is_of_daemon(row) and not daemon_is_alive(opened.state_dir):
         end_one(opened, store, row, lambda text: click.echo(text, err=True))
-    workflow = revision_of(opened, revision, row).workflow(session.workflow)
+    with store.reading() as tx:
+        workflow = workflow_of(tx, row, opened.state_dir)
     live = Live(row.id, workflow, TASK_LIMIT)
     turn = take_turn(store, live, [Canceled("killed by dagrun kill")])
     if not turn.done and not no_wait:

@@ -15,6 +15,7 @@ from dagrun.core.events import Canceled
 from dagrun.core.state import FAILED
 from dagrun.engine.attempt import Attempt
 from dagrun.engine.local import Local, Revision
+from dagrun.engine.owners import workflow_of
 from dagrun.engine.pauses import PARENT
 from dagrun.engine.rows import decode
 from dagrun.engine.submit import TASK_LIMIT, Submission
@@ -27,6 +28,7 @@ from dagrun.store.base import AttemptRow, Tx
 
 LOOK_SECONDS = 1.0
 STOPPED = "stopped"  # a verdict beside those of the rule: one before it failed, and the order is strict
+REPLACED = "a newer attempt takes its place"
 CAUGHT_UP = "missed"  # in an attempt's options: it was started late
 
 
@@ -122,7 +124,7 @@ def submit_in_turn(
         if room.verdict == STOPPED and room.failed is not None:
             raise Conflict(f"{full}\n  nothing else starts before it has succeeded: dagrun retry {room.failed.id}")
         for row in room.ends:
-            end(local, wanted, row)
+            end(local, row)
         if not told:
             told = True
             say(f"{full}: waiting for it")
@@ -145,20 +147,22 @@ def held_up(local: Local, wanted: Submission, room: Room) -> Child:
     if room.verdict in (SKIP, FAIL):
         raise TaskFailed(f"{full} with when_full: {room.verdict}", "no_room")
     for row in room.ends:
-        end(local, wanted, row)
+        end(local, row)
     before = room.failed or room.same[0]
     return Child(before.id, before.session_id, started=False, done=False, success=False, waits=full)
 
 
-def end(local: Local, wanted: Submission, row: AttemptRow) -> None:
-    """It makes room: its own process ends its tasks."""
-    reason = "a newer attempt takes its place"
+def end(local: Local, row: AttemptRow, reason: str = REPLACED) -> None:
+    """It makes room: its own process ends its tasks. Raises UserError when its workflow can't be read any more."""
     if row.id in local.worker.attempts:
         local.cancel_one(row.id, reason)
         return
     with local.store.transaction() as tx:
         now = tx.lock_attempt(row.id)
+        if now.finished_at is not None:
+            return
         if is_queued(now):
             end_queued(tx, now, reason)
             return
-    take_turn(local.store, Live(row.id, wanted.workflow, TASK_LIMIT), [Canceled(reason)])
+        workflow = workflow_of(tx, now, local.state_dir)
+    take_turn(local.store, Live(row.id, workflow, TASK_LIMIT), [Canceled(reason)])

@@ -19,7 +19,9 @@ from dagrun.engine.turn import Live, take_turn
 from dagrun.engine.workspace import sweep_work, working
 from dagrun.errors import Conflict
 from dagrun.executors.choice import claimed
-from dagrun.store.base import AttemptRow, PastRow, Store
+from dagrun.project.archive import Snapshot
+from dagrun.project.loader import compile_file, workflow_file
+from dagrun.store.base import AttemptRow, PastRow, Store, Tx
 
 if TYPE_CHECKING:
     from dagrun.engine.noticing import Witness
@@ -127,6 +129,15 @@ def place_of(row: AttemptRow | PastRow, state_dir: str) -> str:
     """The state directory of its process: several may share one store. This one if the project has been moved since."""
     recorded = decode(row.owner).get("state_dir")
     return recorded if recorded and os.path.isdir(recorded) else state_dir
+
+
+def workflow_of(tx: Tx, row: AttemptRow, state_dir: str) -> Workflow:
+    """The attempt's, as its tasks were made of it; another version of the file has others. Raises UserError when it isn't there, or
+    can't be read any more.
+    """
+    manifest = decode(tx.get_revision(row.revision_id).manifest)
+    files = Snapshot(manifest, os.path.join(place_of(row, state_dir), "objects"))
+    return compile_file(files, workflow_file(files, tx.get_session(row.session_id).workflow))
 
 
 def describe(row: AttemptRow) -> str:

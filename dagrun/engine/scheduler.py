@@ -18,7 +18,7 @@ from dagrun.core.session import SECOND, format_time
 from dagrun.core.sla import start_within
 from dagrun.core.workflow import Concurrency, Workflow
 from dagrun.core.zone import zone
-from dagrun.engine.admission import CAUGHT_UP, active_of, look
+from dagrun.engine.admission import CAUGHT_UP, active_of, end, look
 from dagrun.engine.backfill import LAST_EXECUTED, backfill_is_over
 from dagrun.engine.local import RUN_TIME, Local, Revision
 from dagrun.engine.rows import decode
@@ -85,7 +85,7 @@ class Scheduler:
         self.made: list[Made] = []
         self.queue_looked_at = 0
         self.late: set[tuple[int, str, int]] = set()  # sessions of which it was said that they start late
-        self.canceled: list[tuple[int, str]] = []
+        self.canceled: list[tuple[AttemptRow, str]] = []
         self.said: list[str] = []
 
     def poll(self, now: int) -> float:
@@ -158,8 +158,11 @@ class Scheduler:
         with self.store.reading() as tx:
             for made in self.made:
                 self.local.take_on(tx, *made)
-        for attempt_id, reason in self.canceled:
-            self.local.cancel_one(attempt_id, reason)
+        for row, reason in self.canceled:
+            try:
+                end(self.local, row, reason)
+            except UserError as problem:
+                self.said.append(f"attempt {row.id} can't be ended: {problem}")
         for text in self.said:
             self.say(text)
         self.forget()
@@ -291,7 +294,7 @@ class Scheduler:
         if is_queued(row):
             self.notice_end(tx, end_queued(tx, row, reason))
         else:
-            self.canceled.append((attempt_id, reason))
+            self.canceled.append((row, reason))
 
     def notice_end(self, tx: Tx, row: AttemptRow) -> None:
         """It ended before it began: people may want to know."""

@@ -223,6 +223,18 @@ def test_a_newer_run_takes_the_place_of_the_one_at_work(project):
     assert second.wait(30) == 0
 
 
+def test_a_newer_run_takes_the_place_of_one_whose_file_had_other_tasks(project):
+    more = "+b:\n  sh>: echo too late >> $OUTSIDE/ran\n+c:\n  echo>: x\n"
+    project.write("w.dig", f"concurrency: {{limit: 1, when_full: replace}}\n{HOLD}{more}")
+    first = begun(project)
+    project.write("w.dig", f"concurrency: {{limit: 1, when_full: replace}}\n{HOLD}")
+    second = project.start("run", "w", "--session", "2026-01-02", stderr=subprocess.DEVNULL)
+    assert first.wait(30) == 6
+    (project.outside / "open").touch()
+    assert second.wait(30) == 0
+    assert project.ran() == ["2026-01-01", "2026-01-02"]
+
+
 def test_a_required_workflow_starts_when_there_is_room_for_it(project):
     project.write("w.dig", f"concurrency: 1\n{HOLD}")
     project.write("p.dig", "+x:\n  require>: w\n")

@@ -6,7 +6,7 @@ import pytest
 
 from dagrun.core.session import SECOND
 from dagrun.engine.admission import look
-from dagrun.engine.submit import Submission
+from dagrun.engine.submit import Submission, submit
 from tests.conformance.test_schedule_scenarios import Site, at
 
 START = at("2026-01-01T00:00:00Z")
@@ -86,6 +86,19 @@ def test_more_attempts_than_may_be_at_work_become_what_the_file_says(site, when_
     begun(site, "", f"concurrency: {{limit: 1, when_full: {when_full}}}")
     assert at_work(site) <= 1
     assert became(site) == expected
+
+
+def test_a_newer_session_takes_the_place_of_an_attempt_of_another_process_too(site):
+    text = "concurrency: {limit: 1, when_full: replace}\nschedule:\n  hourly>: 00:00\n+a:\n  sh>: sleep 1\n"
+    site.push({"workflows": {"w": text}, "at": "2026-01-01T00:00:00Z"})
+    revision = site.catalog.revision(site.project_id)
+    wanted = Submission(revision.workflow("w"), site.project_id, revision.row, START - HOUR)
+    with site.store.transaction() as tx:
+        other, _ = submit(tx, site.local.filled(wanted))
+    site.scheduler.poll(START)
+    with site.store.reading() as tx:
+        assert tx.get_attempt(other.id).state == "canceled"
+    assert became(site) == ["canceled", "success"]
 
 
 def test_two_may_be_at_work_and_the_others_come_in_order(site):
