@@ -325,6 +325,8 @@ class Scheduler:
                 tx.lock_project(project_id)
             for entry in ready(tx, projects):
                 row = tx.lock_attempt(entry.attempt_id)
+                if not is_queued(row):  # killed in this moment
+                    continue
                 tx.delete_queued(row.id)
                 stopped = backfill_is_over(tx, row, entry.workflow)
                 if stopped:

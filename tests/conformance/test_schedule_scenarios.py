@@ -88,13 +88,13 @@ class Quiet:
 class Site:
     """A project, its store, and a scheduler whose passes are called by hand."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, top: Path, url: str | None = None) -> None:
         self.directory = top / "p"
         self.directory.mkdir()
         self.gate = top / "open"
         self.ahead = 0
         self.state_dir = str(top / "state")
-        self.store = open_store(str(top / "state" / "state.db"))
+        self.store = open_store(url or str(top / "state" / "state.db"))
         launcher = Launcher(self.store.id, self.state_dir, ProcessExecutor(lambda _: None), Workspaces(self.state_dir))
         self.local = Local(
             self.store, self.state_dir, launcher, Quiet(), slots=200, secret_value=lambda _: None,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
+from dagrun.cli.kill import end_waiting
 from dagrun.core.session import SECOND
 from dagrun.engine.admission import look
 from dagrun.engine.submit import Submission, submit
+from dagrun.engine.waiting_room import ready
+from dagrun.store.base import QueueRow, Tx
+from dagrun.store.sql import open_store
+from tests import postgres
 from tests.conformance.test_schedule_scenarios import Site, at
 
 START = at("2026-01-01T00:00:00Z")
@@ -180,6 +187,32 @@ def test_a_session_that_waits_in_the_queue_too_long_is_told_of_once(site):
     late = sorted({text.partition(" ")[0] for text in said if "did not start within" in text})
     assert late == [f"w@2026-01-01T0{hour}:00:00+00:00" for hour in (1, 2, 3, 4)]
     assert len([text for text in said if "T01:00" in text and "did not start within" in text]) == 1
+
+
+def test_what_is_killed_in_the_moment_of_its_turn_is_not_started(tmp_path, monkeypatch):
+    url = postgres.database_url()
+    site, other = Site(tmp_path, url), open_store(url)
+    begun(site, "", "concurrency: 1")
+    site.gate.touch()
+    while site.local.worker.attempts:
+        site.local.worker.wait(site.local.poll())
+    looks: list[int] = []
+
+    def seen(tx: Tx, projects: Collection[int]) -> list[QueueRow]:
+        found = ready(tx, projects)
+        looks.append(found[0].attempt_id)
+        if len(looks) == 2:  # under the lock of the project, which who kills doesn't need
+            end_waiting(other, tx.get_attempt(looks[0]))
+        return found
+
+    monkeypatch.setattr("dagrun.engine.scheduler.ready", seen)
+    site.scheduler.start_some_queued()
+    with other.reading() as tx:
+        killed = tx.get_attempt(looks[0])
+        assert (killed.state, killed.version, tx.load_tasks(killed.id)) == ("canceled", 0, [])
+    assert not site.local.worker.attempts
+    other.close()
+    site.store.close()
 
 
 def test_the_sessions_of_a_backfill_have_no_alarm(site):
