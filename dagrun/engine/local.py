@@ -151,11 +151,18 @@ class Local:
     # -- the loop
 
     def run(self, beat: Callable[[], float] = lambda: 60.0) -> None:
-        """Until all attempts are done. `beat` is a further part of the loop: it says when it is due again."""
-        while self.worker.attempts:
-            seconds = min(self.poll(), beat())
-            if self.worker.attempts:
-                self.worker.wait(seconds)
+        """Until all attempts are done. `beat` is a further part of the loop: it says when it is due again.
+
+        When it raises, nothing that was started here is alive.
+        """
+        try:
+            while self.worker.attempts:
+                seconds = min(self.poll(), beat())
+                if self.worker.attempts:
+                    self.worker.wait(seconds)
+        except BaseException:
+            self.worker.end_all()
+            raise
 
     def poll(self) -> float:
         """One pass; the seconds until the next one."""
