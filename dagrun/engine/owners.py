@@ -33,12 +33,18 @@ class Ownership:
     def __init__(self, state_dir: str, attempt_id: int) -> None:
         self.path = lock_path(state_dir, attempt_id)
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        while not self.take(attempt_id):
+            os.close(self.fd)
+
+    def take(self, attempt_id: int) -> bool:
+        """False when who held it has removed the file since it was opened: the lock of that one is nothing to anybody else."""
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self.fd)
             raise Conflict(f"attempt {attempt_id} is run by another process") from None
+        return os.fstat(self.fd).st_nlink > 0
 
     def release(self) -> None:
         os.unlink(self.path)

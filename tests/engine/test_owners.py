@@ -64,6 +64,21 @@ def test_there_is_one_owner(world, row):
     Ownership(world.state_dir, row.id).release()
 
 
+def test_who_opens_the_lock_before_another_lets_go_of_it_has_the_one_that_is_seen(world, row, monkeypatch):
+    first = [Ownership(world.state_dir, row.id)]
+
+    def late(fd: int, how: int, flock=fcntl.flock) -> None:
+        if first:
+            first.pop().release()
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    held = Ownership(world.state_dir, row.id)
+    assert is_alive(world.state_dir, row)
+    held.release()
+    assert os.listdir(os.path.dirname(lock_path(world.state_dir, row.id))) == []
+
+
 def test_attempts_are_locked_one_by_one(world, row):
     held = Ownership(world.state_dir, row.id)
     Ownership(world.state_dir, row.id + 1).release()
