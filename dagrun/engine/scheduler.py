@@ -229,7 +229,8 @@ class Scheduler:
                     run_time = decode(row.options).get(RUN_TIME)
                     if run_time is not None:
                         at = tx.get_session(row.session_id).session_time
-                        self.look_at_start(tx, entry.project_id, entry.workflow, at, run_time, now)
+                        with suppress(NotFound):  # its file is gone, and what that wanted to be told
+                            self.look_at_start(tx, entry.project_id, entry.workflow, at, run_time, now)
         self.follow_up()
 
     def spread_until(self, row: ScheduleRow, one: Planned) -> int | None:

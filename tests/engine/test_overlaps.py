@@ -189,6 +189,13 @@ def test_a_session_that_waits_in_the_queue_too_long_is_told_of_once(site):
     assert len([text for text in said if "T01:00" in text and "did not start within" in text]) == 1
 
 
+def test_a_session_may_wait_in_the_queue_whose_file_is_gone(site):
+    begun(site, "  overlap: queue", "sla: {start_within: 10m}")
+    site.push({"workflows": {"other": "+a:\n  echo>: x\n"}, "at": "2026-01-01T04:00:00Z"})
+    site.scheduler.poll(START + 5 * HOUR)
+    assert became(site) == ["success"] * 4
+
+
 def test_what_is_killed_in_the_moment_of_its_turn_is_not_started(tmp_path, monkeypatch):
     url = postgres.database_url()
     site, other = Site(tmp_path, url), open_store(url)
