@@ -293,7 +293,9 @@ class Scheduler:
     def end(self, tx: Tx, attempt_id: int, reason: str) -> None:
         row = tx.get_attempt(attempt_id)
         if is_queued(row):
-            self.notice_end(tx, end_queued(tx, row, reason))
+            row = tx.lock_attempt(attempt_id)  # before its place in the queue, as everywhere
+            if is_queued(row):  # and not killed in this moment
+                self.notice_end(tx, end_queued(tx, row, reason))
         else:
             self.canceled.append((row, reason))
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from dagrun.cli.kill import end_waiting
 from dagrun.core.session import SECOND
 from dagrun.engine.admission import look
 from dagrun.engine.submit import Submission, submit
-from dagrun.engine.waiting_room import ready
+from dagrun.engine.waiting_room import end_queued, ready
 from dagrun.store.base import QueueRow, Tx
 from dagrun.store.sql import open_store
 from tests import postgres
 from tests.conformance.test_schedule_scenarios import Site, at
+from tests.engine.conftest import LIMIT_SECONDS
 
 START = at("2026-01-01T00:00:00Z")
 HOUR = 3600 * SECOND
@@ -187,6 +190,27 @@ def test_a_session_that_waits_in_the_queue_too_long_is_told_of_once(site):
     late = sorted({text.partition(" ")[0] for text in said if "did not start within" in text})
     assert late == [f"w@2026-01-01T0{hour}:00:00+00:00" for hour in (1, 2, 3, 4)]
     assert len([text for text in said if "T01:00" in text and "did not start within" in text]) == 1
+
+
+def test_a_kill_and_a_newer_session_that_end_the_same_one_do_not_wait_for_each_other(tmp_path):
+    url = postgres.database_url()
+    site, other = Site(tmp_path, url), open_store(url)
+    begun(site, "", "concurrency: {limit: 1, when_full: latest}")
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(url, autocommit=True) as looker:
+        with other.transaction() as tx:
+            (entry,) = tx.list_queued()
+            row = tx.lock_attempt(entry.attempt_id)
+            polled = pool.submit(site.scheduler.poll, START + 4 * HOUR)
+            while not looker.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+                assert not polled.done()
+            end_queued(tx, row, "killed")
+        polled.result(LIMIT_SECONDS)
+    with other.reading() as tx:
+        assert "killed" in tx.get_attempt(row.id).error
+        assert [one.attempt_id for one in tx.list_queued()] == [row.id + 1]
+    site.local.worker.end_all()
+    other.close()
+    site.store.close()
 
 
 def test_a_session_may_wait_in_the_queue_whose_file_is_gone(site):
