@@ -267,9 +267,13 @@ class Daemon:
             try:
                 if self.has_changed(place, now):
                     self.reload_one(place)
-                self.source.tell(place, self.refused.get(place.name))
             except (FileNotFoundError, NotADirectoryError):  # it changes while we look
                 self.moving.setdefault(place.name, (now, None))
+                continue
+            except UserError as problem:  # what is there can't be read, which mending it need not change
+                self.stamps[place.name] = None
+                self.refuse(place.name, str(problem))
+            self.source.tell(place, self.refused.get(place.name))
         self.forget_projects(names)
         self.tell_what_is_used()
         return SETTLE_SECONDS if self.moving or self.source.moving else RELOAD_SECONDS
@@ -298,10 +302,6 @@ class Daemon:
         except Refused as refusal:
             instead = "the revision of before goes on" if place.name in self.places else "its schedules rest"
             self.refuse(place.name, f"not taken over, {instead}:\n{refusal}")
-            return
-        except UserError as refusal:
-            self.stamps[place.name] = None
-            self.refuse(place.name, str(refusal))
             return
         known = self.places.get(place.name)
         before = self.catalog.known(known).candidate if known is not None else None

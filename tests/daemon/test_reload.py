@@ -56,6 +56,19 @@ def test_a_broken_file_is_told_once_and_its_way_back_too(site):
     assert site.said().count("not taken over") == 2
 
 
+def test_an_ignore_file_that_is_none_is_told_once_and_its_way_back_too(site):
+    site.workflow("wf", EACH, "do: note old b")
+    site.schedule()
+    site.told("old")
+    ignored = site.directory / ".dagrunignore"
+    ignored.write_text("!\n")
+    site.hears("default: .dagrunignore: Invalid git pattern", SOON)
+    site.told("old", times=len(site.notes("old")) + 2)
+    ignored.unlink()
+    site.hears("default: valid again", SOON)
+    assert site.said().count("Invalid git pattern") == 1
+
+
 def test_one_broken_file_keeps_all_others_from_being_taken_over(site):
     site.workflow("a", EACH, "do: note old a")
     site.workflow("b", EACH, "echo>: hello")
