@@ -69,6 +69,7 @@ def check(workflow: Workflow, operators: Operators, paths: Container[str]) -> li
     for node in workflow.nodes:
         checker = Checker(node, operators, paths, used)
         findings += checker.operator_task() if node.spec.operator else checker.group()
+        findings += checker.files() if works_at_top(workflow, node) else ()
         findings += checker.below()
     return [*findings, *of_alarm(workflow, operators, paths, used)]
 
@@ -142,7 +143,6 @@ class Checker(NamedTuple):
             yield self.finding(WARNING, "no_effect", f"_retry has no effect on {name}>")
         yield from self.keys(name, [option.name for option in options if option.kind != "secret"])
         yield from self.values(options)
-        yield from self.files(name)
         yield from self.retry(retries)
 
     def problem_of(self, name: str, level: str) -> Finding | None:
@@ -199,7 +199,8 @@ class Checker(NamedTuple):
             message = f"{key} must be {option.expected}, but it is {shown}"
             yield self.finding(ERROR, "bad_type", message)._replace(place=self.spec.places.get(key, self.spec.place))
 
-    def files(self, name: str) -> Iterator[Finding]:
+    def files(self) -> Iterator[Finding]:
+        name = operator_name(self.spec)
         command = next((value for key, value in self.spec.config.items() if key.endswith(">")), None)
         if not isinstance(command, str) or isinstance(command, Template):
             return
@@ -222,6 +223,18 @@ class Checker(NamedTuple):
             parse_retry(value)
         except TaskFailed as problem:
             yield self.finding(ERROR, "bad_retry", problem.message, hint="write _retry: 3, or a map with limit")
+
+
+def works_at_top(workflow: Workflow, node: Node) -> bool:
+    """Whether it works at the top of the project's files as they are, and not below a `_workdir`, or where others may write."""
+    workspace = node.spec.config.get("_workspace")
+    while True:
+        if "_workdir" in node.spec.config or "_workdir" in node.spec.export:
+            return False
+        if node.parent is None:
+            return workspace in (None, "own")
+        node = workflow.nodes[node.parent]
+        workspace = workspace or node.spec.config.get("_workspace")
 
 
 def operator_name(spec: TaskSpec) -> str | None:

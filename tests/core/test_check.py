@@ -212,6 +212,20 @@ def test_a_called_file_of_another_directory_is_left_to_the_operator():
     assert findings({"+a": {"call>": "lib/sub"}}) == []
 
 
+@pytest.mark.parametrize(
+    "around", [{"_workspace": "shared"}, {"_workspace": "project"}, {"_export": {"_workdir": "lib"}}]
+)
+def test_files_that_are_read_elsewhere_than_at_the_top_of_the_project_are_left_to_the_run(around):
+    tasks = {"+a": {"call>": "sub"}, "+b": {"sh>": "./run.sh"}}
+    assert findings({"+g": {**around, "+h": tasks}}) == []
+    assert findings({name: {**task, **around} for name, task in tasks.items()}) == []
+
+
+def test_files_of_a_task_with_a_workspace_of_its_own_again_are_looked_for():
+    tasks = {"_workspace": "own", "+a": {"call>": "sub"}}
+    assert findings({"+g": {"_workspace": "shared", "+h": tasks}}) == [("error", "file_not_found", "+g+h+a")]
+
+
 # -- odd forms
 
 
