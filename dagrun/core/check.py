@@ -8,11 +8,12 @@ Rules: features F06 and spelling rule 10, spec/language 10.2 items 22 to 24.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from dagrun.core.compiler import compile_generated, compiled_below
 from dagrun.core.config import Map, Template, near_or_missing, suggest
-from dagrun.core.kinds import Option, json_text
+from dagrun.core.kinds import Option, json_text, to_text
 from dagrun.core.retry import group_retry, parse_retry
 from dagrun.core.template import references
 from dagrun.core.workflow import Node, Place, TaskSpec, Workflow
@@ -129,14 +130,12 @@ class Checker(NamedTuple):
     def operator_task(self) -> Iterator[Finding]:
         name = operator_name(self.spec)
         yield from self.choices()
-        if name is None:
-            return
         problem = self.problem_of(name, ERROR)
         if problem is not None:
             yield problem
             return
-        known = self.operators.known(name)
-        if known is None:
+        known = self.operators.known(name) if name is not None else None
+        if name is None or known is None:
             return
         options, retries = known
         if not retries and self.spec.config.get("_retry") is not None and name in ("echo", "fail", "wait", "notify"):
@@ -145,8 +144,12 @@ class Checker(NamedTuple):
         yield from self.values(options)
         yield from self.retry(retries)
 
-    def problem_of(self, name: str, level: str) -> Finding | None:
-        """The operator is unknown, or broken."""
+    def problem_of(self, name: str | None, level: str) -> Finding | None:
+        """The operator has no name, is unknown, or broken."""
+        if name is None:
+            named = self.spec.config["_type"]
+            message = f"_type must be the name of an operator, but it is {json_text(named)}"
+            return None if isinstance(named, Template) else self.finding(level, "bad_type", message)
         try:
             if self.operators.known(name) is not None or name in self.operators.names():
                 return None
@@ -164,8 +167,7 @@ class Checker(NamedTuple):
         """Of their operators, and those of all that appears below them."""
         for node in nodes:
             below = self._replace(node=node)
-            name = operator_name(node.spec) if node.spec.operator else None
-            problem = below.problem_of(name, WARNING) if name is not None else None
+            problem = below.problem_of(operator_name(node.spec), WARNING) if node.spec.operator else None
             if problem is not None:
                 yield problem
             yield from below.below()
@@ -238,12 +240,13 @@ def works_at_top(workflow: Workflow, node: Node) -> bool:
 
 
 def operator_name(spec: TaskSpec) -> str | None:
-    named = spec.config.get("_type")
-    if isinstance(named, Template):
-        return None
-    if named is not None:
-        return str(named)
-    return next((key[:-1] for key in spec.config if key.endswith(">")), None)
+    """None where it is a template, or no text, or there is none."""
+    if "_type" not in spec.config:
+        return next((key[:-1] for key in spec.config if key.endswith(">")), None)
+    with suppress(ValueError):
+        named = spec.config["_type"]
+        return None if isinstance(named, Template) else to_text(named)
+    return None
 
 
 def has_template(value: Any) -> bool:

@@ -69,6 +69,12 @@ def test_an_operator_may_be_named_by_type():
     assert findings({"+a": {"_type": "nope"}}) == [("error", "unknown_operator", "+a")]
 
 
+@pytest.mark.parametrize(("given", "shown"), [(None, "null"), (["sh"], '["sh"]')])
+def test_a_type_that_is_no_text_is_an_error_whatever_stands_beside_it(given, shown):
+    (text,) = texts({"+a": {"_type": given, "echo>": "x"}})
+    assert text.endswith(f": error: +w+a: _type must be the name of an operator, but it is {shown}")
+
+
 def test_an_operator_named_by_a_template_can_not_be_checked():
     assert findings({"+a": {"_type": "${t}", "x": 1}}) == []
 
