@@ -108,6 +108,9 @@ class Checker(NamedTuple):
     def finding(self, level: str, kind: str, message: str, hint: str | None = None) -> Finding:
         return Finding(level, kind, message, self.node.full_name, self.spec.place, hint)
 
+    def place_of(self, key: str) -> Place:
+        return self.spec.places.get(key, self.spec.place)
+
     # -- groups
 
     def group(self) -> Iterator[Finding]:
@@ -116,7 +119,7 @@ class Checker(NamedTuple):
                 yield self.finding(WARNING, "no_effect", f"{key} has no effect on a group", hint="put it into a task")
         note = group_retry(self.spec.own("_retry"))[1]
         if note:
-            yield self.finding(WARNING, "bad_retry", note, hint="write _retry: 3, or a map with limit")
+            yield self.bad_retry(WARNING, note)
         yield from self.choices()
 
     def choices(self) -> Iterator[Finding]:
@@ -199,7 +202,7 @@ class Checker(NamedTuple):
             shown = json_text(value)
             shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[: LONGEST_SHOWN - 3]}..."
             message = f"{key} must be {option.expected}, but it is {shown}"
-            yield self.finding(ERROR, "bad_type", message)._replace(place=self.spec.places.get(key, self.spec.place))
+            yield self.finding(ERROR, "bad_type", message)._replace(place=self.place_of(key))
 
     def files(self) -> Iterator[Finding]:
         name = operator_name(self.spec)
@@ -224,7 +227,12 @@ class Checker(NamedTuple):
         try:
             parse_retry(value)
         except TaskFailed as problem:
-            yield self.finding(ERROR, "bad_retry", problem.message, hint="write _retry: 3, or a map with limit")
+            yield self.bad_retry(ERROR, problem.message)
+
+    def bad_retry(self, level: str, message: str) -> Finding:
+        """At its own line; a message that doesn't say what to write instead gets a hint."""
+        hint = None if "; use " in message else "write _retry: 3, or _retry: {limit: 3}"
+        return self.finding(level, "bad_retry", message, hint)._replace(place=self.place_of("_retry"))
 
 
 def works_at_top(workflow: Workflow, node: Node) -> bool:

@@ -66,11 +66,11 @@ def group_retry(value: Any) -> tuple[Retry, str | None]:
     if value is None:
         return NO_RETRY, None
     if isinstance(value, Template):
-        return NO_RETRY, "_retry of a group can't be a ${…}: ignored"
+        return NO_RETRY, "_retry is ignored: that of a group can't be a ${…}"
     try:
         return parse_retry(value), None
     except TaskFailed as problem:
-        return NO_RETRY, f"{problem.message}: ignored"
+        return NO_RETRY, f"_retry is ignored: {problem.message}"
 
 
 def platform_wait(number: int) -> int:

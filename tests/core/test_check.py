@@ -185,6 +185,17 @@ def test_a_retry_of_a_task_that_will_fail_is_an_error(value):
     assert findings({"+a": {"sh>": "x", "_retry": value}}) == [("error", "bad_retry", "+a")]
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("three", '_retry can\'t be "three"; use a number, or a map with limit'),
+        ("{}", "Parameter 'limit' is required but not set\n  write _retry: 3, or _retry: {limit: 3}"),
+    ],
+)
+def test_a_bad_retry_is_told_at_its_line_with_one_remedy(value, told):
+    assert texts(f"+a:\n  sh>: x\n  _retry: {value}\n") == [f"w.dig:3:3: error: +w+a: {told}"]
+
+
 @pytest.mark.parametrize("value", ["${n}", {"limit": "${n}"}])
 def test_a_retry_of_a_task_that_is_a_template_can_not_be_checked(value):
     assert findings({"+a": {"sh>": "x", "_retry": value}}) == []

@@ -127,7 +127,7 @@ def test_a_template_on_a_group_is_ignored_with_a_note():
 @pytest.mark.parametrize("value", [True, {"interval": 1}, {"limit": 1, "interval_type": "x"}])
 def test_what_can_not_be_read_on_a_group_is_ignored_with_a_note(value):
     retry, note = group_retry(value)
-    assert retry == NO_RETRY and str(note).endswith(": ignored")
+    assert retry == NO_RETRY and str(note).startswith("_retry is ignored: ")
 
 
 def test_the_note_of_a_group_reaches_the_log_and_the_group_fails():
