@@ -16,7 +16,7 @@ from dagrun.core.reuse import build_tree
 from dagrun.core.session import Identity, builtin_variables
 from dagrun.core.template import evaluate
 from dagrun.core.tree import Task
-from dagrun.core.workflow import Workflow
+from dagrun.core.workflow import GENERATED, Workflow
 from dagrun.errors import TaskFailed
 
 AT_RUN_TIME = "at run time"
@@ -57,7 +57,7 @@ def row_of(variables: Variables, identity: Identity, scope: Any, task: Task) -> 
     inherited = {**seen.in_order(), **builtin_variables(identity, seen), "task_name": task.full_name}
     try:
         params = evaluate(inherited, task.spec.config, scope)
-        row["params"] = {name: params[name] for name in task.spec.config if name not in ("_do", "_else_do")}
+        row["params"] = {name: params[name] for name in task.spec.config if name not in GENERATED}
         command = params.get(key)
     except TaskFailed:
         # What an earlier task stores isn't known yet; a mistake looks the same from here.

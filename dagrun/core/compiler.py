@@ -15,7 +15,6 @@ from typing import Any
 
 from dagrun.core.config import Map, Params, Template
 from dagrun.core.keys import (
-    GENERATED,
     LONGEST_NAME,
     boolean_option,
     check_keys,
@@ -33,7 +32,7 @@ from dagrun.core.keys import (
     unknown_key_hint,
 )
 from dagrun.core.needs import Need, connect_needs
-from dagrun.core.workflow import NOTHING, Node, Place, TaskSpec, Workflow
+from dagrun.core.workflow import GENERATED, NOTHING, Node, Place, TaskSpec, Workflow
 from dagrun.core.zone import zone
 from dagrun.errors import TaskFailed, WorkflowError
 from dagrun.light import NamedTuple

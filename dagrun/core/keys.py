@@ -13,7 +13,7 @@ from dagrun.core.files import patterns, targets
 from dagrun.core.kinds import to_list, to_text
 from dagrun.core.needs import Need
 from dagrun.core.template import file_references
-from dagrun.core.workflow import NOTHING, Place
+from dagrun.core.workflow import GENERATED, NOTHING, Place
 from dagrun.errors import TaskFailed, WorkflowError
 from dagrun.light import pattern
 
@@ -31,8 +31,6 @@ TASKS_ALONE = (
     "_signal",
     "_timeout",
 )  # that a group would be expected to hand on
-
-GENERATED = ("_do", "_else_do")  # what is below them becomes tasks while the attempt runs
 
 TASK_NAME = pattern(r"[+^][A-Za-z0-9_\-=\[\]{}%&@`,.^]*\Z")
 LONGEST_NAME = 255

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from dagrun.core.config import suggest
-from dagrun.core.workflow import Node, Place
+from dagrun.core.workflow import GENERATED, Node, Place
 from dagrun.errors import WorkflowError
 from dagrun.light import NamedTuple
 
@@ -39,7 +39,7 @@ def connect_needs(nodes: list[Node], needs: Needs, *, whole: bool = True) -> Non
         node = nodes[index]
         for need in wanted:
             target = look_up(nodes, children, node, need.name)
-            if target is None and (need.key in ("_do", "_else_do") or (not whole and need.key != "_needs")):
+            if target is None and (need.key in GENERATED or (not whole and need.key != "_needs")):
                 continue
             if target is None:
                 unknown(nodes, node, need)

@@ -19,10 +19,10 @@ from typing import Any
 
 from dagrun.core.config import Template
 from dagrun.core.expression import GLOBALS, Expression, Step, balanced, expression, scan
+from dagrun.core.workflow import GENERATED
 from dagrun.errors import TaskFailed
 from dagrun.light import Protocol, pattern
 
-NOT_EVALUATED = ("_do", "_else_do")  # at any depth (spec/language T4)
 NOT_INHERITED = ("_check", "_error")  # for tasks to come, which see more
 _RESERVED_FORM = pattern(r"[a-z]+:")  # `${secret:…}` and its like are left to operators
 _SHOWN = 200  # characters of a text in a message
@@ -325,7 +325,8 @@ def evaluate(
     """The task's map: what is inherited, the task's own keys merged over it, all Templates evaluated in order (T1 to T6).
 
     A text sees the inherited names, evaluated if they stand earlier and raw otherwise, overlaid by the evaluated entries
-    before it in its own map. `templated`: the inherited names that hold Templates, in order, if the caller knows them.
+    before it in its own map; what becomes tasks is left to these, at any depth (T4). `templated`: the inherited names that hold
+    Templates, in order, if the caller knows them.
     """
     if any(name in inherited for name in NOT_INHERITED):
         inherited = {name: value for name, value in inherited.items() if name not in NOT_INHERITED}
@@ -342,7 +343,7 @@ class Evaluation:
     def run(self, templated: Iterable[str] | None) -> dict[str, Any]:
         local = self.local
         names = self.inherited if templated is None else templated
-        wanted = {name for name in names if name not in local and name not in NOT_EVALUATED}
+        wanted = {name for name in names if name not in local and name not in GENERATED}
         done: dict[str, Any] = dict(self.inherited)
         top: dict[str, Any] = {}  # evaluated entries of the top level
         if wanted or any(name in done for name in local):
@@ -358,7 +359,7 @@ class Evaluation:
         return done
 
     def entry(self, name: str, value: Any, before: Mapping[str, Any], *, nested: bool) -> Any:
-        return value if name in NOT_EVALUATED else self.value(value, before, nested=nested)
+        return value if name in GENERATED else self.value(value, before, nested=nested)
 
     def joined(self, name: str) -> Any:
         inherited, own = self.inherited[name], self.local[name]

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dagrun.core.config import Params
-from dagrun.core.keys import GENERATED
 from dagrun.core.session import SECOND
 from dagrun.core.tree import Task, TaskTree
+from dagrun.core.workflow import GENERATED
 from dagrun.errors import TaskFailed
 from dagrun.light import NamedTuple, pattern
 

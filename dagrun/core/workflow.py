@@ -13,6 +13,7 @@ from dagrun.core.config import mark_templates, merge
 from dagrun.light import NamedTuple
 
 NOTHING: Mapping[str, Any] = {}
+GENERATED = ("_do", "_else_do")  # what is below them becomes tasks while the attempt runs, and is evaluated by these
 
 Place = tuple[str | None, int | None, int | None]  # file, line, column
 
