@@ -105,9 +105,9 @@ class Run:
             from dagrun.cli.planning import print_plan, rows_of
 
             if self.as_json:
-                print_json(rows_of(found, self.given, self.session_time(found)))
+                print_json(rows_of(found, self.given, session_time(found, self.session)))
                 return 0
-            return print_plan(found, self.given, self.session_time(found), show_params=self.show_params)
+            return print_plan(found, self.given, session_time(found, self.session), show_params=self.show_params)
         return self.really(found)
 
     def check_options(self) -> None:
@@ -173,11 +173,11 @@ class Run:
     def newest(self, tx: Tx, project_id: int, workflow: Workflow) -> AttemptRow | None:
         """The attempt that decides what happens: of the session asked for, else the workflow's newest if it can go on."""
         if self.session is not None and self.session != "last":
-            session = tx.find_session(project_id, workflow.name, self.session_time(workflow))
+            session = tx.find_session(project_id, workflow.name, session_time(workflow, self.session))
             return tx.newest_attempt_of_session(session.id) if session else None
         newest = tx.newest_attempt_of_workflow(project_id, workflow.name)
         if newest is None or (newest.state == SUCCESS and not self.selects and not self.rerun):
-            session = tx.find_session(project_id, workflow.name, self.session_time(workflow))
+            session = tx.find_session(project_id, workflow.name, session_time(workflow, self.session))
             if session is None or newest is None:
                 return None
             # Everything runs, as a new attempt of today's session.
@@ -188,9 +188,6 @@ class Run:
     def time_of_session(self, tx: Tx, workflow: Workflow, before: AttemptRow | None) -> int:
         if before is not None:
             return tx.get_session(before.session_id).session_time
-        return self.session_time(workflow)
-
-    def session_time(self, workflow: Workflow) -> int:
         return session_time(workflow, self.session)
 
     # -- what to start
