@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
-from dagrun.cli.running import revision_of, schedule_params
+from dagrun.cli.running import revision_of
 from dagrun.cli.scheduled import Found, find, instant
 from dagrun.cli.table import print_table
+from dagrun.cli.times import schedule_params
 from dagrun.core.schedule import DAY
 from dagrun.core.session import format_time
 from dagrun.engine import backfill

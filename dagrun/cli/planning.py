@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from dagrun.cli.table import print_table
+from dagrun.cli.times import schedule_params
+from dagrun.core.check import operator_name
 from dagrun.core.javascript import JavaScript
 from dagrun.core.kinds import json_text
 from dagrun.core.params import Variables
@@ -20,7 +22,7 @@ from dagrun.core.workflow import GENERATED, Workflow
 from dagrun.errors import TaskFailed
 
 AT_RUN_TIME = "at run time"
-GENERATORS = ("loop>", "for_each>", "for_range>", "call>", "if>", "py>", "rb>")
+GENERATORS = ("loop>", "for_each>", "for_range>", "call>", "http_call>", "if>", "py>", "rb>")
 WIDEST = 100
 
 
@@ -40,7 +42,7 @@ def print_plan(workflow: Workflow, params: Mapping[str, Any], session_time: int,
 def rows_of(workflow: Workflow, params: Mapping[str, Any], session_time: int) -> list[dict[str, Any]]:
     identity = Identity(0, 0, "", 0, session_time, workflow.timezone)
     tree = build_tree(workflow)
-    variables = Variables(tree, params)
+    variables = Variables(tree, {**params, **schedule_params(workflow, session_time)})
     scope = JavaScript().at(workflow.timezone, time.time())
     return [row_of(variables, identity, scope, task) for task in tree.tasks]
 
@@ -51,20 +53,21 @@ def row_of(variables: Variables, identity: Identity, scope: Any, task: Task) -> 
         if not next(iter(variables.tree.members(task)), None):
             row["note"] = "does nothing: disabled, or empty"
         return row
-    key = next((key for key in task.spec.config if key.endswith(">")), "_type")
-    row["operator"] = key
+    config, name = task.spec.config, operator_name(task.spec)
+    row["operator"] = f"{name}>" if name else "_type"
+    key = "_command" if "_type" in config else row["operator"]
     seen = variables.visible(task)
     inherited = {**seen.in_order(), **builtin_variables(identity, seen), "task_name": task.full_name}
     try:
-        params = evaluate(inherited, task.spec.config, scope)
-        row["params"] = {name: params[name] for name in task.spec.config if name not in GENERATED}
+        params = evaluate(inherited, config, scope)
+        row["params"] = {name: params[name] for name in config if name not in GENERATED}
         command = params.get(key)
     except TaskFailed:
         # What an earlier task stores isn't known yet; a mistake looks the same from here.
-        command = task.spec.config.get(key)
+        command = config.get(key)
         row["note"] = AT_RUN_TIME
     row["command"] = one_line(command)
-    if key in GENERATORS and not row["note"]:
+    if row["operator"] in GENERATORS and not row["note"]:
         row["note"] = f"its tasks {AT_RUN_TIME}"
     return row
 

@@ -20,6 +20,7 @@ from dagrun.cli.noticing import AtEnd, noticing_of
 from dagrun.cli.objects import print_attempt
 from dagrun.cli.opened import Opened, retry_command
 from dagrun.cli.output import Output
+from dagrun.cli.times import schedule_params
 from dagrun.core.state import CANCELED, SUCCESS
 from dagrun.core.workflow import Workflow
 from dagrun.engine.attempt import Attempt
@@ -176,15 +177,6 @@ def masker(secrets: Sequence[str]) -> Any:
     from dagrun.secrets.mask import Masker
 
     return Masker(secrets)
-
-
-def schedule_params(workflow: Workflow, session_time: int) -> Mapping[str, Any]:
-    """`last_session_time` and `next_session_time` of a workflow with a schedule (spec/language B1)."""
-    if workflow.schedule is None:
-        return {}
-    from dagrun.schedules.definition import neighbours, schedules_of
-
-    return neighbours(schedules_of(workflow, strict=False), session_time, workflow.timezone)
 
 
 def run_to_end(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from dagrun.core.session import (
     EPOCH,
@@ -62,3 +64,12 @@ def session_time(workflow: Workflow, wanted: str | None) -> int:
     if at is None:
         raise bad_session_time(wanted)
     return whole_seconds(at)
+
+
+def schedule_params(workflow: Workflow, session_time: int) -> Mapping[str, Any]:
+    """`last_session_time` and `next_session_time` of a workflow with a schedule (spec/language B1)."""
+    if workflow.schedule is None:
+        return {}
+    from dagrun.schedules.definition import neighbours, schedules_of
+
+    return neighbours(schedules_of(workflow, strict=False), session_time, workflow.timezone)

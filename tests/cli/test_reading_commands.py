@@ -109,6 +109,22 @@ def test_a_plan_is_of_the_session_that_a_run_would_have(project, session):
     assert row["command"] == project.json("run", "w", "--session", session, "--dry-run")[1]["command"]
 
 
+@pytest.mark.parametrize("command", [("plan",), ("run", "--dry-run")])
+def test_a_plan_knows_the_times_that_a_schedule_gives_to_its_sessions(project, command):
+    project.write("w.dig", "schedule: {daily>: 07:00:00}\n+a:\n  echo>: ${last_session_date} ${next_session_date}\n")
+    (_, row) = project.json(*command, "w.dig", "--session", "2024-03-01")
+    assert (row["command"], row["note"]) == ("2024-02-29 2024-03-02", "")
+
+
+def test_a_plan_shows_an_operator_that_is_named_by_its_type_as_any_other(project):
+    project.write(
+        "w.dig", "+a: {_type: echo, _command: '${session_date}'}\n+b: {_type: loop, _command: 2, _do: {echo>: x}}\n"
+    )
+    rows = project.json("plan", "w.dig", "--session", "2024-03-01")[1:]
+    shown = [(row["operator"], row["command"], row["note"]) for row in rows]
+    assert shown == [("echo>", "2024-03-01", ""), ("loop>", "2", "its tasks at run time")]
+
+
 def test_a_graph_is_drawn_in_three_forms(project):
     project.write("w.dig", WORKFLOW)
     assert project.run("graph", "w.dig").out.splitlines() == [
