@@ -139,9 +139,5 @@ class DeliveryFailed(DagrunError):
     http_status = 502
 
 
-class Stale(DagrunError):
-    """Decided on old data; decide again. Never leaves the engine."""
-
-
 class PluginError(UserError):
     """A plug-in is missing, doubled or broken. Names the command that would mend it."""

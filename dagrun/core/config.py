@@ -115,22 +115,18 @@ class Params(Mapping[str, Any]):
     """A read-only view of variables and options; its getters convert as Digdag does (spec/operators 1.4).
 
     A getter without a default raises TaskFailed when the key is missing or null; with one, null counts as
-    missing. A value that can't be converted raises TaskFailed. `used` are the keys that were looked at, for
-    the report of options that nobody read; views made from this one share it.
+    missing. A value that can't be converted raises TaskFailed.
     """
 
-    __slots__ = ("_values", "used")
+    __slots__ = ("_values",)
 
-    def __init__(self, values: Mapping[str, Any], used: set[str] | None = None) -> None:
+    def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = values
-        self.used: set[str] = set() if used is None else used
 
     def __getitem__(self, key: str) -> Any:
-        self.used.add(key)
         return self._values[key]
 
     def get(self, key: str, default: Any = None) -> Any:
-        self.used.add(key)
         return self._values.get(key, default)
 
     def __iter__(self) -> Iterator[str]:
@@ -140,8 +136,7 @@ class Params(Mapping[str, Any]):
         return len(self._values)
 
     def items(self) -> ItemsView[str, Any]:
-        """All of them at once: as good as looking at each key, and several times as fast."""
-        self.used.update(self._values)
+        """All of them at once, several times as fast as key by key."""
         return self._values.items()
 
     def __repr__(self) -> str:
@@ -181,10 +176,6 @@ class Params(Mapping[str, Any]):
         """Seconds: from `1d 2h 3m 4s` (each part optional, in this order), or a number."""
         return self._read(key, default, DURATION)
 
-    def unused(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that nobody looked at so far, in their order."""
-        return [key for key in keys if key not in self.used]
-
     def with_defaults(self, *names: str) -> Params:
         """A view in which gaps are filled from the maps of these names; the first name wins.
 
@@ -196,11 +187,10 @@ class Params(Mapping[str, Any]):
             defaults = self._nested(name)
             if defaults:
                 values = _fill(values, defaults)
-        return Params(values, self.used)
+        return Params(values)
 
     def _nested(self, name: str) -> Mapping[str, Any]:
         parts = name.split(".")
-        self.used.add(parts[0])
         level = self._values
         for depth, part in enumerate(parts, start=1):
             value = level.get(part)

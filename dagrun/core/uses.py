@@ -24,7 +24,6 @@ WHOLE = 1000  # pools are counted in thousandths
 LOCK = "lock:"
 RATE = pattern(r"([0-9]+)\s*/\s*([0-9a-z ]+)\Z")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-KEYS = ("_use", "_rate", "_priority")
 
 
 class Use(NamedTuple):

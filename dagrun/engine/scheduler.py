@@ -32,7 +32,6 @@ from dagrun.store.base import AttemptRow, ScheduleRow, SkipRow, Store, Tx
 
 AT_ONCE = 50  # rows in one transaction
 IN_A_PASS = 100  # rows, of a crowd: then what was started is worked on, so that it is neither late nor all in memory
-LONGEST_SLEEP = 3600 * SECOND
 IDLE_SECONDS = 60.0
 
 

@@ -106,15 +106,6 @@ def test_params_are_a_read_only_mapping() -> None:
     assert not hasattr(params, "__setitem__")
 
 
-def test_params_know_which_keys_nobody_read() -> None:
-    params = Params({"a": 1, "b": 2, "c": {"d": 3}})
-    params.integer("b")
-    params.text("missing", None)
-    params.with_defaults("c").integer("d")
-    assert params.unused(["a", "b", "missing", "x"]) == ["a", "x"]
-    assert params.unused(["c", "d"]) == []
-
-
 @pytest.mark.parametrize(
     ("values", "names", "result"),
     [
