@@ -141,7 +141,7 @@ def queued(tx: Tx, row: AttemptRow, opened: Opened) -> list[str]:
     if not entries:
         return [f"attempt {row.id} is about to start"]
     (entry,) = entries
-    found = [f"attempt {row.id} is queued since {seconds(max(0, tx.now - row.created_at))}: {entry.why}"]
+    found = [f"attempt {row.id} has been queued for {seconds(max(0, tx.now - row.created_at))}: {entry.why}"]
     found += [f"attempt {other.id} is not done: dagrun why {other.id}" for other in blockers(tx, entry, row)]
     if not daemon_is_alive(opened.state_dir):
         found.append("no daemon runs here; dagrun schedule starts one")

@@ -198,7 +198,7 @@ def test_an_attempt_that_waits_for_its_turn_has_not_started(scheduled):
     drawn = scheduled.json("timeline", "1")
     assert (drawn["state"], drawn["started_at"], drawn["tasks"]) == ("queued", None, [])
     assert "attempt 1, queued, " in scheduled.run("timeline", "1").out
-    assert "attempt 1 is queued since " in scheduled.run("why", "1").out
+    assert "attempt 1 has been queued for " in scheduled.run("why", "1").out
 
 
 def test_of_what_is_not_done_why_tells_what_is_at_work_and_what_is_queued(project, daemon):
