@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from dagrun.core.compiler import compile_generated, compiled_below
-from dagrun.core.config import Map, Template, near_or_missing, suggest
+from dagrun.core.config import Map, Template, merge, near_or_missing, suggest
 from dagrun.core.kinds import Option, json_text, to_text
 from dagrun.core.retry import group_retry, parse_retry
 from dagrun.core.template import references
@@ -68,9 +68,8 @@ def check(workflow: Workflow, operators: Operators, paths: Container[str]) -> li
     )
     findings: list[Finding] = []
     for node in workflow.nodes:
-        checker = Checker(node, operators, paths, used)
+        checker = Checker(node, operators, paths, used, list(groups_around(workflow, node)))
         findings += checker.operator_task() if node.spec.operator else checker.group()
-        findings += checker.files() if works_at_top(workflow, node) else ()
         findings += checker.below()
     return [*findings, *of_alarm(workflow, operators, paths, used)]
 
@@ -100,6 +99,7 @@ class Checker(NamedTuple):
     operators: Operators
     paths: Container[str]
     used: set[str]  # names that some template of the workflow mentions
+    around: Sequence[TaskSpec] = ()  # the groups around it, the nearest first
 
     @property
     def spec(self) -> TaskSpec:
@@ -145,6 +145,8 @@ class Checker(NamedTuple):
             yield self.finding(WARNING, "no_effect", f"_retry has no effect on {name}>")
         yield from self.keys(name, [option.name for option in options if option.kind != "secret"])
         yield from self.values(options)
+        if self.works_at_top():
+            yield from self.files(name)
         yield from self.retry(retries)
 
     def problem_of(self, name: str | None, level: str) -> Finding | None:
@@ -204,8 +206,13 @@ class Checker(NamedTuple):
             message = f"{key} must be {option.expected}, but it is {shown}"
             yield self.finding(ERROR, "bad_type", message)._replace(place=self.place_of(key))
 
-    def files(self) -> Iterator[Finding]:
-        name = operator_name(self.spec)
+    def works_at_top(self) -> bool:
+        """Whether it is at the top of the project's files as they are, and not below a `_workdir`, or where others may write."""
+        specs = (self.spec, *self.around)
+        workspace = next((spec.config["_workspace"] for spec in specs if spec.config.get("_workspace")), "own")
+        return workspace == "own" and not any("_workdir" in spec.config or "_workdir" in spec.export for spec in specs)
+
+    def files(self, name: str) -> Iterator[Finding]:
         command = next((value for key, value in self.spec.config.items() if key.endswith(">")), None)
         if not isinstance(command, str) or isinstance(command, Template):
             return
@@ -219,9 +226,14 @@ class Checker(NamedTuple):
                 yield self.finding(ERROR, "file_not_found", f"there is no {path} in the project")
 
     def retry(self, retries: bool) -> Iterator[Finding]:
-        if "_retry" not in self.spec.config:
+        if "_retry" not in self.spec.config and "_retry" not in self.spec.export:
             return
-        value = self.spec.config["_retry"]
+        value = self.spec.own("_retry")
+        for group in self.around:
+            exported = group.export.get("_retry")
+            if not isinstance(value, Mapping) or not isinstance(exported, Mapping | None):
+                break
+            value = merge(exported or {}, value)
         if (value is None and not retries) or isinstance(value, Template) or has_template(value):
             return
         try:
@@ -235,16 +247,10 @@ class Checker(NamedTuple):
         return self.finding(level, "bad_retry", message, hint)._replace(place=self.place_of("_retry"))
 
 
-def works_at_top(workflow: Workflow, node: Node) -> bool:
-    """Whether it works at the top of the project's files as they are, and not below a `_workdir`, or where others may write."""
-    workspace = node.spec.config.get("_workspace")
-    while True:
-        if "_workdir" in node.spec.config or "_workdir" in node.spec.export:
-            return False
-        if node.parent is None:
-            return workspace in (None, "own")
+def groups_around(workflow: Workflow, node: Node) -> Iterator[TaskSpec]:
+    while node.parent is not None:
         node = workflow.nodes[node.parent]
-        workspace = workspace or node.spec.config.get("_workspace")
+        yield node.spec
 
 
 def operator_name(spec: TaskSpec) -> str | None:

@@ -196,6 +196,15 @@ def test_a_bad_retry_is_told_at_its_line_with_one_remedy(value, told):
     assert texts(f"+a:\n  sh>: x\n  _retry: {value}\n") == [f"w.dig:3:3: error: +w+a: {told}"]
 
 
+def test_a_retry_is_read_with_what_is_exported_to_the_task_as_the_run_does():
+    task = {"sh>": "x", "_retry": {"interval": 3}}
+    limit = {"_export": {"_retry": {"limit": 3}}}
+    assert findings({"+a": {**task, **limit}}) == findings({"+g": {**limit, "+h": {"+a": task}}}) == []
+    number = {"_export": {"_retry": 3}}
+    assert findings({**limit, "+g": {**number, "+a": task}}) == [("error", "bad_retry", "+g+a")]
+    assert findings({"+a": {"sh>": "x", "_export": {"_retry": "three"}}}) == [("error", "bad_retry", "+a")]
+
+
 @pytest.mark.parametrize("value", ["${n}", {"limit": "${n}"}])
 def test_a_retry_of_a_task_that_is_a_template_can_not_be_checked(value):
     assert findings({"+a": {"sh>": "x", "_retry": value}}) == []
