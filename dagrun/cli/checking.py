@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from dagrun.core.check import ERROR, WARNING, Finding, Operators, check, operator_name
-from dagrun.core.config import Template
+from dagrun.core.check import ERROR, WARNING, Finding, Operators, called_file, check, groups_around, works_at_top
 from dagrun.core.kinds import Option
 from dagrun.core.workflow import Workflow
 from dagrun.errors import PluginError, UserError, WorkflowError
@@ -97,15 +96,14 @@ def called_files(files: Any, workflow: Workflow) -> list[str]:
     found: list[str] = []
     todo = [workflow]
     while todo:
-        for node in todo.pop().nodes:
-            if node.spec.operator and operator_name(node.spec) == "call":
-                command = node.spec.config.get("call>", node.spec.config.get("_command"))
-                if not isinstance(command, str) or isinstance(command, Template):
-                    continue
-                path = command if command.endswith(".dig") else f"{command}.dig"
-                if "/" not in path and path in paths and path not in (*found, workflow.file):
-                    found.append(path)
-                    todo.append(compile_file(files, path))
+        caller = todo.pop()
+        for node in caller.nodes:
+            path = called_file(node.spec) if node.spec.operator else None
+            if path is None or path not in paths or path in (*found, workflow.file):
+                continue
+            if works_at_top((node.spec, *groups_around(caller, node))):
+                found.append(path)
+                todo.append(compile_file(files, path))
     return found
 
 

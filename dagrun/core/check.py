@@ -145,7 +145,7 @@ class Checker(NamedTuple):
             yield self.finding(WARNING, "no_effect", f"_retry has no effect on {name}>")
         yield from self.keys(name, [option.name for option in options if option.kind != "secret"])
         yield from self.values(options)
-        if self.works_at_top():
+        if works_at_top((self.spec, *self.around)):
             yield from self.files(name)
         yield from self.retry(retries)
 
@@ -206,24 +206,15 @@ class Checker(NamedTuple):
             message = f"{key} must be {option.expected}, but it is {shown}"
             yield self.finding(ERROR, "bad_type", message)._replace(place=self.place_of(key))
 
-    def works_at_top(self) -> bool:
-        """Whether it is at the top of the project's files as they are, and not below a `_workdir`, or where others may write."""
-        specs = (self.spec, *self.around)
-        workspace = next((spec.config["_workspace"] for spec in specs if spec.config.get("_workspace")), "own")
-        return workspace == "own" and not any("_workdir" in spec.config or "_workdir" in spec.export for spec in specs)
-
     def files(self, name: str) -> Iterator[Finding]:
-        command = next((value for key, value in self.spec.config.items() if key.endswith(">")), None)
-        if not isinstance(command, str) or isinstance(command, Template):
-            return
-        if name == "sh":
-            word = command.split()[0] if command.split() else ""
+        words = written_command(self.spec).split()
+        if name == "sh" and words:
+            word = words[0]
             if word.startswith("./") and word.removeprefix("./") not in self.paths and plain_word(word):
                 yield self.finding(ERROR, "missing_script", f"there is no {word} in the project")
-        elif name == "call":
-            path = command if command.endswith(".dig") else f"{command}.dig"
-            if "/" not in path and path not in self.paths:
-                yield self.finding(ERROR, "file_not_found", f"there is no {path} in the project")
+        path = called_file(self.spec)
+        if path is not None and path not in self.paths:
+            yield self.finding(ERROR, "file_not_found", f"there is no {path} in the project")
 
     def retry(self, retries: bool) -> Iterator[Finding]:
         if "_retry" not in self.spec.config and "_retry" not in self.spec.export:
@@ -248,9 +239,34 @@ class Checker(NamedTuple):
 
 
 def groups_around(workflow: Workflow, node: Node) -> Iterator[TaskSpec]:
+    """The nearest first."""
     while node.parent is not None:
         node = workflow.nodes[node.parent]
         yield node.spec
+
+
+def works_at_top(specs: Sequence[TaskSpec]) -> bool:
+    """Whether a task works at the top of the project's files as they are, and not below a `_workdir`, or where others may write.
+
+    `specs` are that of the task and those around it.
+    """
+    workspace = next((spec.config["_workspace"] for spec in specs if spec.config.get("_workspace")), "own")
+    return workspace == "own" and not any("_workdir" in spec.config or "_workdir" in spec.export for spec in specs)
+
+
+def written_command(spec: TaskSpec) -> str:
+    """Empty where it is a template, or no text."""
+    named = ["_command"] if "_type" in spec.config else [key for key in spec.config if key.endswith(">")]
+    command = next((spec.config.get(key) for key in named), None)
+    return command if isinstance(command, str) and not isinstance(command, Template) else ""
+
+
+def called_file(spec: TaskSpec) -> str | None:
+    """The file beside it that `call>` names literally."""
+    path = written_command(spec) if operator_name(spec) == "call" else ""
+    if not path or "/" in path:
+        return None
+    return path if path.endswith(".dig") else f"{path}.dig"
 
 
 def operator_name(spec: TaskSpec) -> str | None:

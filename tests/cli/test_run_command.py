@@ -304,6 +304,13 @@ def test_an_exported_handler_is_for_the_task_that_exports_it_and_read_by_no_othe
     assert project.run("run", "w.dig", code=1).out.splitlines() == ["a", "+w+a^check", "root b"]
 
 
+def test_a_broken_file_at_the_top_is_no_obstacle_to_the_call_of_one_in_a_working_directory(project):
+    project.write("w.dig", "+a: {_export: {_workdir: lib}, call>: in}\n")
+    project.write("in.dig", "+x: [1]\n")
+    project.write("lib/in.dig", "+x: {echo>: ran}\n")
+    assert project.run("run", "w.dig").out == "ran\n"
+
+
 def test_the_directory_of_a_called_file_may_be_a_template(project):
     project.write("w.dig", "+a: {call>: sub/c}\n")
     project.write("sub/c.dig", "_export: {day: mon, _workdir: 'of-${day}'}\n+x: {sh>: cat here}\n")

@@ -234,6 +234,12 @@ def test_a_called_file_is_looked_for_with_its_suffix(command):
     assert findings({"+a": {"call>": command}}, "sub.dig") == []
 
 
+def test_files_are_looked_for_of_an_operator_that_is_named_by_its_type_too():
+    tasks = {"+a": {"_type": "call", "_command": "sub"}, "+b": {"_type": "sh", "_command": "./run.sh"}}
+    assert findings(tasks) == [("error", "file_not_found", "+a"), ("error", "missing_script", "+b")]
+    assert findings(tasks, "sub.dig", "run.sh") == []
+
+
 def test_a_called_file_of_another_directory_is_left_to_the_operator():
     assert findings({"+a": {"call>": "lib/sub"}}) == []
 
