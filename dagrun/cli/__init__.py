@@ -62,7 +62,9 @@ class Commands(click.Group):
         if "--version" in args:
             args = ["--version"]
         elif args[:1] in (["-c"], ["--config"]):
-            args = [*args[2:3], *args[:2], *args[3:]]
+            settings, args = args[:2], args[2:]
+            if args and not args[0].startswith("-"):
+                args = [args[0], *settings, *args[1:]]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

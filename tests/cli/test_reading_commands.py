@@ -220,3 +220,4 @@ def test_settings_may_be_named_before_the_command_and_those_behind_it_win(projec
         project.write(day, f"params.day = {day}\n")
     assert project.run("-c", "monday", "run", "w").out == "monday\n"
     assert project.run("-c", "monday", "run", "w", "--rerun", "-c", "friday").out == "friday\n"
+    assert "Commands:" in project.run("-c", "monday", "--help").out
