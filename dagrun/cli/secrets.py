@@ -19,8 +19,9 @@ from dagrun.secrets.scopes import LocalSecrets
 )
 @click.option("--local", is_flag=True, help="The secrets on this machine, for all projects.")
 @click.option(
-    "--set", "to_set", multiple=True, metavar="KEY[=VALUE]", help="KEY asks for the value; =@FILE, =- read it."
-)
+    "--set", "to_set", multiple=True, metavar="KEY[=VALUE]",
+    help="KEY asks for the value; =@FILE, =- read it; @FILE, @- read a map of them.",
+)  # fmt: skip
 @click.option("--delete", "to_delete", multiple=True, metavar="KEY", help="Delete it.")
 @click.argument("more", nargs=-1)
 @json_option
