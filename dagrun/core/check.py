@@ -62,7 +62,7 @@ class Operators(NamedTuple):
 
 
 def check(workflow: Workflow, operators: Operators, paths: Container[str]) -> list[Finding]:
-    """All findings, in file order. `paths` are the project's files."""
+    """All findings, task by task in file order, those of `sla` last. `paths` are the project's files."""
     used = references(
         [[node.spec.config, node.spec.export, node.spec.error, node.spec.check] for node in workflow.nodes]
     )
