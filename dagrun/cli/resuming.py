@@ -9,6 +9,7 @@ from typing import Any
 from dagrun.cli.checking import operators
 from dagrun.cli.opened import Opened
 from dagrun.cli.running import revision_of
+from dagrun.cli.times import schedule_params
 from dagrun.core.resume import Side, Wish, below, one_task, ordered_before, plan
 from dagrun.core.reuse import Plan
 from dagrun.core.tree import TaskTree
@@ -65,7 +66,9 @@ def make_plan(
     tree, before = old_side(opened, old)
     files = revision_of(opened, revision).files
     operators(frozenset(files.manifest))  # two of one name are refused here, too
-    after = Side(workflow, params, lambda spec: declared_files(files, spec))
+    with opened.store.reading() as tx:
+        times = schedule_params(workflow, tx.get_session(old.session_id).session_time)
+    after = Side(workflow, {**params, **times}, lambda spec: declared_files(files, spec))
     return plan(tree, old.id, before, after, wish)
 
 

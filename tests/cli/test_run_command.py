@@ -304,6 +304,14 @@ def test_an_exported_handler_is_for_the_task_that_exports_it_and_read_by_no_othe
     assert project.run("run", "w.dig", code=1).out.splitlines() == ["a", "+w+a^check", "root b"]
 
 
+def test_a_run_that_goes_on_reuses_what_names_the_times_of_the_schedule(project):
+    text = "schedule: {{daily>: 00:00:00}}\n+a: {{echo>: '${{last_session_time}} ${{next_session_date}}'}}\n+b: {{{}>: b}}\n"
+    project.write("w.dig", text.format("fail"))
+    project.run("run", "w.dig", "--session", "2024-03-01", code=1)
+    project.write("w.dig", text.format("echo"))
+    assert project.run("run", "w.dig", "--session", "2024-03-01").out == "b\n"
+
+
 def test_a_broken_file_at_the_top_is_no_obstacle_to_the_call_of_one_in_a_working_directory(project):
     project.write("w.dig", "+a: {_export: {_workdir: lib}, call>: in}\n")
     project.write("in.dig", "+x: [1]\n")
