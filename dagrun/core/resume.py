@@ -13,10 +13,11 @@ from typing import Any
 
 from dagrun.core.config import merge
 from dagrun.core.reuse import Choice, Plan, depends_on, reusable
+from dagrun.core.session import GIVEN_TIMES
 from dagrun.core.state import CANCELED, SUCCESS
 from dagrun.core.template import references
 from dagrun.core.tree import HANDLERS, Carried, Task, TaskTree, left_out
-from dagrun.core.workflow import Node, TaskSpec, Workflow
+from dagrun.core.workflow import GENERATED, Node, TaskSpec, Workflow
 from dagrun.errors import NotFound, UserError
 from dagrun.light import NamedTuple
 
@@ -124,8 +125,9 @@ class Planner:
     def difference(self, old: Task, node: Node) -> str | None:
         """The first difference between the fingerprints, in words."""
         for key in {**old.spec.config, **node.spec.config, "_check": None}:
-            before = old.spec.check if key == "_check" else old.spec.config.get(key)
-            after = node.spec.check if key == "_check" else node.spec.config.get(key)
+            before, after = (
+                spec.own(key) if key == "_check" else spec.config.get(key) for spec in (old.spec, node.spec)
+            )
             if before != after:
                 return f"its {key} changed"
         changed = self.changed_names(old.spec, self.old_scopes.of(old.full_name), self.new_scopes.of(node.full_name))
@@ -134,7 +136,7 @@ class Planner:
         return changed_files(self.old.files(old.spec), self.new.files(node.spec))
 
     def changed_names(self, spec: TaskSpec, before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
-        todo = sorted(references([spec.config, spec.check]))
+        todo = [*inherited_work(spec), *sorted(references([spec.config, spec.own("_check")]))]
         seen: set[str] = set()
         while todo:
             name = todo.pop(0)
@@ -144,6 +146,7 @@ class Planner:
             if before.get(name) != after.get(name):
                 return f"${{{name}}} changed"
             todo += sorted(references(before.get(name)))
+            todo += [given for given in GIVEN_TIMES if name.startswith(given.removesuffix("time"))]
         return None
 
     # -- wishes
@@ -217,6 +220,11 @@ class Planner:
         return self.changed_names(task.spec, before, after) or changed_files(
             self.old.files(task.spec), self.new.files(task.spec)
         )
+
+
+def inherited_work(spec: TaskSpec) -> tuple[str, ...]:
+    """The variables that say what a task does although it doesn't name them (spec/language P6)."""
+    return (*GENERATED, "_command") if "_type" in spec.config else GENERATED
 
 
 def runs_each_time(task: Task) -> bool:

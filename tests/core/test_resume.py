@@ -134,6 +134,37 @@ def test_a_changed_session_parameter_counts_where_it_is_named():
     assert (found["+a"], found["+b"][0]) == (("run", "${p} changed"), "reuse")
 
 
+@pytest.mark.parametrize(
+    ("exported", "task"),
+    [
+        ("_do", {"sh>": "a"}),
+        ("_else_do", {"sh>": "a"}),
+        ("_command", {"_type": "sh"}),
+        ("last_session_time", {"sh>": "a ${last_session_date}"}),
+        ("last_executed_session_time", {"sh>": "a ${last_executed_session_unixtime}"}),
+    ],
+)
+def test_what_a_task_goes_by_without_naming_it_counts_as_what_it_names(exported, task):
+    def definition(value: str) -> dict[str, Any]:
+        given: Any = {"+s": {"sh>": value}} if exported.endswith("_do") else value
+        return {"_export": {exported: given}, "+a": task, "+f": FAILS}
+
+    assert shown(planned(definition("x"), definition("y")))["+a"] == ("run", f"${{{exported}}} changed")
+    assert shown(planned(definition("x"), definition("x")))["+a"] == ("reuse", "unchanged")
+
+
+def test_an_inherited_command_does_not_count_for_a_task_with_one_of_its_own():
+    definition = {"_export": {"_command": "x"}, "+a": {"sh>": "a"}, "+f": FAILS}
+    assert actions(planned(definition, {**definition, "_export": {"_command": "y"}}))["+a"] == "reuse"
+
+
+def test_a_changed_check_of_its_own_export_counts():
+    def definition(value: str) -> dict[str, Any]:
+        return {"+a": {"sh>": "a", "_export": {"_check": {"sh>": value}}}, "+f": FAILS}
+
+    assert shown(planned(definition("x"), definition("y")))["+a"] == ("run", "its _check changed")
+
+
 def test_a_parameter_named_in_a_check_counts():
     definition = {"+a": {"sh>": "a", "_check": {"+c": {"sh>": "c ${p}"}}}, "+f": FAILS}
     assert shown(planned(definition, params=({"p": 1}, {"p": 2})))["+a"] == ("run", "${p} changed")
