@@ -28,7 +28,7 @@ from dagrun.engine.tries import Report, machine_clock
 from dagrun.engine.turn import Live
 from dagrun.engine.waiting_room import BACKFILL, KEY
 from dagrun.engine.worker import Worker
-from dagrun.errors import NotFound, TaskFailed, UserError
+from dagrun.errors import NotFound, TaskFailed, UserError, WorkflowError
 from dagrun.light import NamedTuple
 from dagrun.plugins.operator import Child
 from dagrun.store.base import AttemptRow, RevisionRow, Store, Tx
@@ -142,11 +142,18 @@ class Local:
         return attempt
 
     def alarm(self, tx: Tx, row: AttemptRow, live: Live, attempt: Attempt) -> Alarm | None:
-        """What is to ring. A session of a backfill is late by its nature, and has none (spec/scheduling 9.3)."""
+        """What is to ring. A session of a backfill is late by its nature, and has none (spec/scheduling 9.3).
+
+        One that is refused now was accepted by an earlier version, when the attempt was made: that must end nobody.
+        """
         if BACKFILL in attempt.options or has_rung(attempt):
             return None
         run_time = int(attempt.options.get(RUN_TIME, row.created_at))
-        return alarm_of(live.workflow, run_time, pace_of(tx, live.workflow, row))
+        try:
+            return alarm_of(live.workflow, run_time, pace_of(tx, live.workflow, row))
+        except WorkflowError as problem:
+            self.observer.warned(f"attempt {row.id} has no alarm: {problem}")
+            return None
 
     # -- the loop
 

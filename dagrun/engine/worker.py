@@ -359,6 +359,7 @@ class Worker:
 
     def launch(self, held: Try, command: Command) -> None:
         assert held.call is not None
+        held.exit = None  # that of a command before is not how this one ends
         if held.prepared is None:
             held.prepared = self.launcher.prepare(held.attempt, held.task, held.number, held.call)
         if held.call.deliveries and not held.delivered:

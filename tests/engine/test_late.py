@@ -8,8 +8,10 @@ import pytest
 
 from dagrun.core.session import SECOND
 from dagrun.core.timeline import USUAL_LEAST
+from dagrun.engine import local
 from dagrun.engine.local import RUN_TIME
 from dagrun.engine.submit import Submission
+from dagrun.errors import WorkflowError
 from tests.conformance.test_schedule_scenarios import Site, at
 
 NOON = "2026-01-01T12:00:00Z"
@@ -61,3 +63,13 @@ def test_longer_than_usual_counts_from_the_start_and_not_from_when_it_was_to_run
 def test_an_attempt_that_begins_after_the_time_is_late_however_short_it_is(site):
     started(site, "sla: {within: 1h, fail: true}\n+a:\n  echo>: x\n", **{RUN_TIME: at(NOON)})
     assert became(site) == "group_error"
+
+
+def test_an_alarm_that_an_earlier_version_accepted_ends_nobody(site, monkeypatch):
+    def refuse(*given: object) -> None:
+        if len(given) > 2:  # not when the attempt is made
+            raise WorkflowError("sla: no", kind="bad_option", file="w.dig")
+
+    monkeypatch.setattr(local, "alarm_of", refuse)
+    started(site, "+a:\n  echo>: x\n")
+    assert became(site) == "success"

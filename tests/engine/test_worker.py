@@ -15,7 +15,9 @@ from dagrun.engine.submit import submit
 from dagrun.engine.turn import take_turn, take_turns
 from dagrun.engine.worker import Report
 from dagrun.errors import LimitExceeded, UserError
+from dagrun.plugins.operator import Command
 from dagrun.project.archive import Snapshot
+from dagrun_operators.sh import Sh
 
 HANG = "sleep 60"
 STUBBORN = f"+a:\n  sh>: trap '' TERM; {HANG}\n  _kill_grace: 1h"
@@ -182,3 +184,11 @@ def test_a_disk_that_stays_full_is_not_tried_for_ever(bench, monkeypatch):
     with pytest.raises(LimitExceeded):
         running.run()
     assert len(calls) == 2
+
+
+def test_a_second_command_that_cannot_be_started_has_not_the_end_of_the_first(bench, monkeypatch):
+    monkeypatch.setattr(Sh, "ended", lambda *_: Command(["no-such-program"]))
+    running = bench()
+    attempt = running.add('+a: {sh>: "true"}')
+    running.run()
+    assert running.outcomes(attempt)[0] == (1, 1, "failed", None)
