@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dagrun.cli.objects import attempt_object
-from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
+from dagrun.cli.opened import Opened, json_option, limit_option, open_here, print_json, project_options
 from dagrun.cli.table import print_table
 from dagrun.cli.times import duration, short
 from dagrun.cli.words import attempt_word
@@ -24,7 +24,7 @@ QUEUED = {"running": False, "queued": True}  # in the store, both are `running`
 @click.command("attempts", short_help="List the attempts, newest first.")
 @click.argument("workflow", required=False)
 @click.option("--state", type=click.Choice(list(STATES)), help="Only those.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most so many.")
+@limit_option
 @project_options
 @json_option
 def command(

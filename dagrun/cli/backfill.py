@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
+from dagrun.cli.opened import MOST, Opened, json_option, open_here, print_json, project_options
 from dagrun.cli.running import revision_of
 from dagrun.cli.scheduled import Found, find, instant
 from dagrun.cli.table import print_table
@@ -28,7 +28,7 @@ from dagrun.store.base import AttemptRow, RevisionRow, Tx
 @click.argument("workflow")
 @click.argument("range_", metavar="FROM[..TO]", required=False)
 @click.option("--from", "-f", "start", metavar="T", help="The first session: the first whose run isn't before T.")
-@click.option("--count", type=click.IntRange(0), metavar="N", help="So many sessions.")
+@click.option("--count", type=click.IntRange(0, MOST), metavar="N", help="So many sessions.")
 @click.option("--only", type=click.Choice(backfill.ONLY), default="all", show_default=True, help="Which of them.")
 @click.option("--parallel", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="At work at once.")
 @click.option("--order", type=click.Choice(["oldest", "newest"]), default="oldest", show_default=True)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dagrun.cli.noticing import post_of, settings_rules
-from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
+from dagrun.cli.opened import Opened, json_option, limit_option, open_here, print_json, project_options
 from dagrun.errors import DeliveryFailed, UserError
 from dagrun.store.noticed import NoticeRow
 
@@ -21,7 +21,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most so many.")
+@limit_option
 @project_options
 @json_option
 def list_(limit: int, project: str | None, database: str | None, as_json: bool) -> None:

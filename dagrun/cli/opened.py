@@ -21,9 +21,16 @@ from dagrun.store.base import AttemptRow, Store, Tx
 
 STATE_DIR = ".dagrun"
 ID = pattern(r"[0-9]{1,18}\Z")  # of an attempt: more digits no store has
+MOST = 10**9  # of anything that is counted on the command line: a store knows 64 bits
 DATABASE = "DAGRUN_DATABASE"  # the variable that stands for --database
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def limit_option(command: Command) -> Command:
+    return click.option(
+        "--limit", type=click.IntRange(1, MOST), default=20, show_default=True, metavar="N", help="At most so many."
+    )(command)
 
 
 def project_options(command: Command) -> Command:

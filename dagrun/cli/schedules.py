@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from dagrun.cli.opened import Opened, json_option, open_here, print_json, project_options
+from dagrun.cli.opened import MOST, Opened, json_option, open_here, print_json, project_options
 from dagrun.cli.scheduled import Found, find, instant
 from dagrun.cli.table import print_table
 from dagrun.cli.times import iso, short
@@ -29,7 +29,7 @@ from dagrun.schedules.definition import schedules_of
 
 @click.command("schedules", short_help="List the schedules, or the next runs.")
 @click.argument("workflow", required=False)
-@click.option("--next", "count", type=click.IntRange(1), metavar="N", help="The next N runs, from the files.")
+@click.option("--next", "count", type=click.IntRange(1, MOST), metavar="N", help="The next N runs, from the files.")
 @click.option("--from", "start", metavar="T", help="With --next: from that time on, instead of now.")
 @project_options
 @json_option

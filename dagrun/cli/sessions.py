@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dagrun.cli.opened import json_option, open_here, print_json, project_options
+from dagrun.cli.opened import json_option, limit_option, open_here, print_json, project_options
 from dagrun.cli.table import print_table
 from dagrun.cli.times import iso, short
 from dagrun.cli.words import attempt_state, attempt_word
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 @click.command("sessions", short_help="List the sessions, also those that were skipped.")
 @click.argument("workflow", required=False)
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="At most so many.")
+@limit_option
 @project_options
 @json_option
 def command(workflow: str | None, limit: int, project: str | None, database: str | None, as_json: bool) -> None:

@@ -221,3 +221,17 @@ def test_settings_may_be_named_before_the_command_and_those_behind_it_win(projec
     assert project.run("-c", "monday", "run", "w").out == "monday\n"
     assert project.run("-c", "monday", "run", "w", "--rerun", "-c", "friday").out == "friday\n"
     assert "Commands:" in project.run("-c", "monday", "--help").out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("attempts", "--limit"),
+        ("sessions", "--limit"),
+        ("schedules", "--next"),
+        ("backfill", "w", "2026-01-01", "--count"),
+    ],
+)
+def test_no_number_is_too_large_to_be_refused(project, command):
+    project.write("w.dig", "+a:\n  echo>: x\n")
+    assert "is not in the range" in project.run(*command, str(2**64), code=2).err
