@@ -10,7 +10,7 @@ import click
 
 from dagrun.cli.opened import MOST, Opened, json_option, open_here, print_json, project_options
 from dagrun.cli.running import revision_of
-from dagrun.cli.scheduled import Found, find, instant
+from dagrun.cli.scheduled import Found, find_to_change, instant
 from dagrun.cli.table import print_table
 from dagrun.cli.times import schedule_params
 from dagrun.core.schedule import DAY
@@ -58,10 +58,10 @@ def command(
         name, options["parallel"], options["order"] == "newest", options["only"], options["stop_after"]
     )
     with opened.existing_store.transaction() as tx:
-        one, *more = find(tx, workflow)
+        one, *more = find_to_change(tx, workflow)
         if more:
             raise UserError(f"{workflow} has several schedules; name one by its number: dagrun schedules {workflow}")
-        row = tx.lock_schedule(one.row.id)
+        row = one.row
         times = sessions_between(one, first, last, options["count"], row.next_session)
         backfill.check_name(tx, row.project_id, row.workflow, times, name)
         times = backfill.chosen(tx, row.project_id, row.workflow, times, wish)

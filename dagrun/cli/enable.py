@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dagrun.cli.opened import json_option, open_here, print_json, project_options
-from dagrun.cli.scheduled import find, instant
+from dagrun.cli.scheduled import find_to_change, instant
 from dagrun.cli.schedules import schedule_object
 from dagrun.core.session import format_time
 from dagrun.engine import timetable
@@ -21,7 +21,7 @@ def command(workflow: str, skip_to: str | None, project: str | None, database: s
     store = open_here(project, database).existing_store
     with store.transaction() as tx:
         changed = []
-        for one in find(tx, workflow):
+        for one in find_to_change(tx, workflow):
             row = one.row
             if skip_to is not None:
                 at = tx.now if skip_to == "now" else instant(skip_to, one.place, "--skip-to")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dagrun.cli.opened import json_option, open_here, print_json, project_options
-from dagrun.cli.scheduled import find, instant
+from dagrun.cli.scheduled import find_to_change, instant
 from dagrun.cli.schedules import schedule_object
 from dagrun.cli.times import short
 from dagrun.core.schedule import END
@@ -39,7 +39,7 @@ def command(
     store = open_here(project, database).existing_store
     with store.transaction() as tx:
         changed = []
-        for one in find(tx, workflow):
+        for one in find_to_change(tx, workflow):
             row = one.row
             if skip is not None:
                 row = timetable.skip_count(tx, row, one.planned, skip, tx.now, dry_run=dry_run)

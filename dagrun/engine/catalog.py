@@ -158,6 +158,7 @@ class Catalog:
         text = json.dumps(candidate.manifest, separators=(",", ":"), ensure_ascii=False)
         with self.store.transaction() as tx:
             project = tx.ensure_project(candidate.place.name)
+            tx.lock_project(project.id)
             row = tx.ensure_revision(project.id, candidate.digest, text)
             take_over(tx, project.id, row.id, candidate.planned, now, clear, goes_on=goes_on)
         self.projects[project.id] = Known(candidate, self.make_revision(row, candidate))

@@ -121,6 +121,8 @@ class Scheduler:
     def enable(self, rows: list[ScheduleRow]) -> None:
         """Their time of being disabled is over."""
         with self.store.transaction() as tx:
+            for project_id in sorted({row.project_id for row in rows}):
+                tx.lock_project(project_id)
             for row in rows:
                 enable(tx, tx.lock_schedule(row.id), tx.now)
 
