@@ -161,3 +161,14 @@ def bench(world, tmp_path):
 
     yield of
     marks.sweep(f"{world.store.id}/")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Any]:
+    """A project with its schedules, and a clock of its own."""
+    from tests.conformance.test_schedule_scenarios import Site  # only here: it reads the cases
+
+    site = Site(tmp_path)
+    yield site
+    site.local.worker.end_all()
+    site.store.close()

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from dagrun.engine.scheduler import AT_ONCE, IN_A_PASS
 from tests.conformance.test_schedule_scenarios import Site
 from tests.conformance.test_schedule_scenarios import at as instant
 
 MIDNIGHT = "2026-01-02T00:00:00+00:00"
 COUNT = IN_A_PASS + AT_ONCE + 1
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path)
-    yield site
-    site.local.worker.end_all()
-    site.store.close()
 
 
 def crowd(site: Site) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import select
 
-import pytest
-
 from dagrun.core.session import SECOND
 from dagrun.core.timeline import USUAL_LEAST
 from dagrun.engine import local
@@ -16,14 +14,6 @@ from tests.conformance.test_schedule_scenarios import Site, at
 
 NOON = "2026-01-01T12:00:00Z"
 HOUR = 3600 * SECOND
-
-
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path)
-    yield site
-    site.local.worker.end_all()
-    site.store.close()
 
 
 def started(site: Site, text: str, time: int = at(NOON), **options: int) -> None:

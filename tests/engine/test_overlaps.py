@@ -23,14 +23,6 @@ START = at("2026-01-01T00:00:00Z")
 HOUR = 3600 * SECOND
 
 
-@pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path)
-    yield site
-    site.local.worker.end_all()
-    site.store.close()
-
-
 def begun(site: Site, options: str, top: str = "") -> None:
     """Four sessions, an hour apart; the first one is at work until the gate is open."""
     text = f"{top}\nschedule:\n  hourly>: 00:00\n{options}\n+a:\n  sh>: sleep 1\n"
