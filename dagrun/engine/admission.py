@@ -102,7 +102,8 @@ def submit_in_turn(
     beat: Callable[[], float],
 ) -> Attempt | None:
     """The attempt, as soon as there is room for it; None when it is skipped. Raises Conflict where the file says
-    `when_full: fail`, or where one before it failed and the order is strict; `guard` may refuse, too. `beat` is called while it waits, and says when it is due again.
+    `when_full: fail`, or where one before it failed and the order is strict; `guard` may refuse, too. `beat` is called while it
+    waits, and says when it is due again.
     """
     store, told = local.store, False
     wanted = local.filled(wanted)

@@ -119,21 +119,10 @@ def test_in_no_window_more_tasks_start_than_the_rate_allows(project):
     assert all(later - first > 0.8 for first, later in zip(times, times[3:], strict=False))
 
 
-def test_the_copies_of_a_loop_count_together(project):
-    project.write(
-        "w.dig",
-        "+r:\n  loop>: 2\n  _parallel: true\n  _do:\n    sh>: date +%s.%N >> $OUTSIDE/ran\n    _rate: 1/s\n",
-    )
-    project.run("run", "w.dig")
-    first, last = sorted(map(float, project.ran()))
-    assert last - first > 0.8
-
-
-def test_a_rate_beside_a_loop_is_one_of_its_copies(project):
-    project.write(
-        "w.dig",
-        "+r:\n  loop>: 2\n  _parallel: true\n  _rate: 1/s\n  _do:\n    sh>: date +%s.%N >> $OUTSIDE/ran\n",
-    )
+@pytest.mark.parametrize(("beside", "inside"), [("", "    _rate: 1/s\n"), ("  _rate: 1/s\n", "")])
+def test_the_copies_of_a_loop_count_together_whether_the_rate_stands_in_them_or_beside_it(project, beside, inside):
+    text = "+r:\n  loop>: 2\n  _parallel: true\n{}  _do:\n    sh>: date +%s.%N >> $OUTSIDE/ran\n{}"
+    project.write("w.dig", text.format(beside, inside))
     project.run("run", "w.dig")
     first, last = sorted(map(float, project.ran()))
     assert last - first > 0.8

@@ -112,23 +112,24 @@ def test_two_may_be_at_work_and_the_others_come_in_order(site):
     assert max(ends[:2]) <= min(ends[2:])
 
 
-def test_a_strict_order_stops_after_a_failure_until_it_is_mended(site):
+def stop_a_strict_line(site: Site) -> None:
+    """The first of three sessions has failed."""
     text = "concurrency: {limit: 1, order: strict}\nschedule:\n  hourly>: 00:00\n+a:\n  fail>: no\n"
     site.push({"workflows": {"w": text}, "at": "2026-01-01T00:00:00Z"})
     for hour in range(3):
         site.scheduler.poll(START + hour * HOUR)
         site.work()
+
+
+def test_a_strict_order_stops_after_a_failure_until_it_is_mended(site):
+    stop_a_strict_line(site)
     with site.store.reading() as tx:
         states = [one.attempt.state for one in tx.list_attempts()[::-1]]
         assert (states, len(tx.list_queued())) == (["group_error", "running", "running"], 2)
 
 
 def test_of_a_line_that_has_stopped_only_what_failed_starts(site):
-    text = "concurrency: {limit: 1, order: strict}\nschedule:\n  hourly>: 00:00\n+a:\n  fail>: no\n"
-    site.push({"workflows": {"w": text}, "at": "2026-01-01T00:00:00Z"})
-    for hour in range(3):
-        site.scheduler.poll(START + hour * HOUR)
-        site.work()
+    stop_a_strict_line(site)
     workflow = site.catalog.workflow(site.project_id, "w")
     revision = site.catalog.revision(site.project_id).row
 
